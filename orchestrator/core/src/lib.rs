@@ -1,0 +1,12 @@
+//! The pure core of orchd: everything that decides.
+//!
+//! Architecture invariant: nothing here touches a socket, a file, a clock, a thread or the
+//! process-wide random source. Time and randomness come in as values, effects go out as values,
+//! so that every decision can be replayed from a seed.
+
+pub mod ids;
+pub mod network;
+pub mod objects;
+pub mod store;
+pub mod task_state;
+pub mod time;

@@ -1,0 +1,116 @@
+//! A host that joined the cluster.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Labels, Meta};
+use crate::ids::NodeId;
+
+/// A host of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its id, the common name of its certificate.
+    pub id: NodeId,
+    /// Versions and times.
+    pub meta: Meta,
+    /// What the user may change.
+    pub spec: NodeSpec,
+    /// What the host said of itself; `None` until it reported for the first time.
+    pub description: Option<NodeDescription>,
+    /// What the managers know of its health.
+    pub status: NodeStatus,
+    /// Present on managers.
+    pub manager: Option<ManagerStatus>,
+}
+
+/// What the user may change of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSpec {
+    /// A name given by the user; usually none.
+    pub name: Option<String>,
+    /// Labels for placement.
+    pub labels: Labels,
+    /// The role it should have.
+    pub role: Role,
+    /// Whether tasks may be placed on it.
+    pub availability: Availability,
+}
+
+/// What a node is trusted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Role {
+    /// Runs tasks.
+    Worker,
+    /// Also keeps the cluster's state.
+    Manager,
+}
+
+/// Whether tasks may be placed on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Availability {
+    /// Takes new tasks.
+    Active,
+    /// Keeps its tasks, takes no new ones.
+    Pause,
+    /// Its tasks move elsewhere.
+    Drain,
+}
+
+/// Health of a node as seen by the managers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeState {
+    /// Not heard of since the leader changed.
+    Unknown,
+    /// Missed its heartbeats.
+    Down,
+    /// Reports in time.
+    Ready,
+    /// Said good-bye.
+    Disconnected,
+}
+
+/// What the managers know of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its health.
+    pub state: NodeState,
+    /// Why, in words for the user; empty when ready.
+    pub message: String,
+    /// Underlay address: where other nodes send its tunnel packets.
+    pub address: Option<IpAddr>,
+}
+
+/// What a host says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NodeDescription {
+    /// Its hostname.
+    pub hostname: String,
+    /// `x86_64`, `aarch64`, ... as the engine says it.
+    pub architecture: String,
+    /// `linux`.
+    pub os: String,
+    /// Billionths of a CPU.
+    pub nano_cpus: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Version of the host's container engine.
+    pub engine_version: String,
+    /// Labels of the engine, for placement.
+    pub engine_labels: Labels,
+    /// Plugins of the engine as (type, name).
+    pub plugins: Vec<(String, String)>,
+    /// Address the node wants its tunnel packets at.
+    pub data_path_address: Option<IpAddr>,
+}
+
+/// A manager's place among the managers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerStatus {
+    /// Its raft member id; never reused.
+    pub raft_id: u64,
+    /// Where it serves node-to-node calls.
+    pub address: SocketAddr,
+    /// Whether it leads.
+    pub leader: bool,
+}
