@@ -1,0 +1,84 @@
+//! Why a packet was dropped.
+
+macro_rules! drop_reasons {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// Index into `DROPS`. New reasons go to the end.
+        #[repr(u32)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum DropReason {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl DropReason {
+            /// Every reason, by index.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            /// How many there are: the size of `DROPS`.
+            pub const COUNT: u32 = Self::ALL.len() as u32;
+
+            /// The name shown to people.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// Too short for the headers it announces, or with lengths that contradict each other.
+    Malformed = "malformed",
+    /// The loader has not filled `CONFIG` yet.
+    NotConfigured = "not-configured",
+    /// A veth that `ATTACHMENTS` does not know.
+    UnknownInterface = "unknown-interface",
+    /// A task sent from an address that is none of its own.
+    SpoofedSource = "spoofed-source",
+    /// Neither ARP nor IPv4.
+    UnsupportedEtherType = "unsupported-ethertype",
+    /// Neither TCP, UDP nor ICMP, towards something that needs translation.
+    UnsupportedProtocol = "unsupported-protocol",
+    /// Multicast or broadcast, which overlay networks do not carry.
+    Multicast = "multicast",
+    /// A fragment towards something that needs translation.
+    Fragment = "fragment",
+    /// A tunnel packet from a host that is not of the cluster.
+    UnknownPeer = "unknown-peer",
+    /// A network that this host does not know.
+    UnknownNetwork = "unknown-network",
+    /// A tunnel packet for an address that no task of this host has.
+    UnknownEndpoint = "unknown-endpoint",
+    /// The task is of this host, but its interface is not attached yet or no more.
+    EndpointNotAttached = "endpoint-not-attached",
+    /// A backend slot was missing twice in a row.
+    NoBackend = "no-backend",
+    /// The connection table took no new entry.
+    FlowTableFull = "flow-table-full",
+    /// All tried ports of the host stand for other conversations.
+    NoPortLeft = "no-port-left",
+    /// An ICMP message about a translated conversation.
+    IcmpNotTranslated = "icmp-not-translated",
+    /// An outside address, from a task of an internal network.
+    InternalNetwork = "internal-network",
+    /// The host sent something into the host link that is no published port and no reply.
+    HostUnexpected = "host-unexpected",
+    /// The kernel refused to rewrite the packet.
+    RewriteFailed = "rewrite-failed",
+    /// An ARP message that gets no answer.
+    ArpUnanswered = "arp-unanswered",
+    /// No route leads to the destination.
+    NoRoute = "no-route",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_follow_the_list() {
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index, "{}", reason.name());
+        }
+        assert_eq!(DropReason::COUNT as usize, DropReason::ALL.len());
+    }
+}

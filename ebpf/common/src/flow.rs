@@ -1,0 +1,152 @@
+//! The one connection table: what to do with the packets of one direction of a conversation.
+
+use crate::address::{Address, Vni};
+use crate::bytes::Be16;
+
+/// One direction of a conversation, as a packet shows it before any rewrite.
+///
+/// An ICMP echo request carries its identifier in `source_port`, a reply in `destination_port`;
+/// the other one is zero. So [`Self::reversed`] leads from request to reply.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlowKey {
+    /// The network in which the packet was seen.
+    pub vni: Vni,
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// Source port.
+    pub source_port: Be16,
+    /// Destination port.
+    pub destination_port: Be16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+impl FlowKey {
+    /// The other direction of the same conversation, seen in `vni`.
+    #[inline(always)]
+    pub const fn reversed(&self, vni: Vni) -> Self {
+        Self {
+            vni,
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            protocol: self.protocol,
+            reserved: [0; 3],
+        }
+    }
+}
+
+/// How a packet leaves, after the rewrite.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// To the task that has the new destination address in [`Flow::vni`], wherever it runs.
+    #[default]
+    Endpoint = 0,
+    /// Through the tunnel to the host [`Flow::node`], in the network [`Flow::vni`].
+    Tunnel = 1,
+    /// To the host's own stack.
+    Host = 2,
+    /// Out of the device [`Flow::ifindex`], to the next hop that the routing table names.
+    Uplink = 3,
+}
+
+/// Why an entry exists.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// A reply's way back, or a conversation without a frontend.
+    #[default]
+    Direct = 0,
+    /// The key's destination is a service's virtual address.
+    Vip = 1,
+    /// The key's destination port is published on this host.
+    Published = 2,
+}
+
+/// What to do with a packet that matches a [`FlowKey`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Source address after the rewrite.
+    pub source: Address,
+    /// Destination address after the rewrite.
+    pub destination: Address,
+    /// Source port after the rewrite.
+    pub source_port: Be16,
+    /// Destination port after the rewrite.
+    pub destination_port: Be16,
+    /// Network of the delivery.
+    pub vni: Vni,
+    /// Host of [`Delivery::Tunnel`], else unspecified.
+    pub node: Address,
+    /// Device of [`Delivery::Uplink`], else 0.
+    pub ifindex: u32,
+    /// Second of `CLOCK_MONOTONIC` in which a packet last matched; refreshed at most once a second.
+    pub last_seen: u32,
+    /// A [`Delivery`].
+    pub delivery: u8,
+    /// An [`Origin`].
+    pub origin: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+impl Flow {
+    /// Entries of a TCP conversation may be taken over after this many idle seconds.
+    pub const TCP_IDLE_SECONDS: u32 = 6 * 3600;
+    /// The same for every other protocol.
+    pub const OTHER_IDLE_SECONDS: u32 = 60;
+
+    /// Whether nothing has matched for so long that another conversation may take its place.
+    #[inline(always)]
+    pub const fn is_stale(&self, protocol: u8, now: u32) -> bool {
+        let limit = if protocol == crate::headers::TCP {
+            Self::TCP_IDLE_SECONDS
+        } else {
+            Self::OTHER_IDLE_SECONDS
+        };
+        now.wrapping_sub(self.last_seen) > limit
+    }
+}
+
+/// The ports that stand for tasks' conversations outside their network, on addresses of the host.
+/// Above Linux's default ephemeral range, so the host's own sockets do not use them.
+pub const NAT_PORTS: core::ops::RangeInclusive<u16> = 61000..=65535;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reversing_twice_leads_back() {
+        let key = FlowKey {
+            vni: Vni::new(4097),
+            source: Address::MESH,
+            destination: Address::TASKS,
+            source_port: Be16::new(1),
+            destination_port: Be16::new(2),
+            protocol: 6,
+            reserved: [0; 3],
+        };
+        assert_ne!(key.reversed(key.vni), key);
+        assert_eq!(key.reversed(Vni::HOST).reversed(key.vni), key);
+    }
+
+    #[test]
+    fn tcp_stays_longer_than_udp() {
+        let flow = Flow {
+            last_seen: 10,
+            ..Flow::default()
+        };
+        assert!(!flow.is_stale(6, 10 + 3600));
+        assert!(flow.is_stale(17, 10 + 3600));
+        assert!(flow.is_stale(6, 11 + Flow::TCP_IDLE_SECONDS));
+    }
+}

@@ -1,0 +1,88 @@
+//! Packet headers as they lie on the wire, and the replies that are made from them.
+
+use crate::address::MacAddress;
+use crate::bytes::Be16;
+
+mod arp;
+mod icmp;
+mod ipv4;
+mod tcp;
+
+pub use arp::ArpMessage;
+pub use icmp::IcmpHeader;
+pub use ipv4::Ipv4Header;
+pub use tcp::TcpHeader;
+
+/// IP protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// IP protocol number of TCP.
+pub const TCP: u8 = 6;
+/// IP protocol number of UDP.
+pub const UDP: u8 = 17;
+
+/// EtherType of IPv4.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of ARP.
+pub const ETHERTYPE_ARP: u16 = 0x0806;
+
+/// An Ethernet header without tags.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EthernetHeader {
+    /// Who should take the frame.
+    pub destination: MacAddress,
+    /// Who sent it.
+    pub source: MacAddress,
+    /// What it carries.
+    pub ether_type: Be16,
+}
+
+impl EthernetHeader {
+    /// Length in bytes.
+    pub const LEN: usize = size_of::<Self>();
+}
+
+/// A UDP header (RFC 768).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpHeader {
+    /// Source port.
+    pub source: Be16,
+    /// Destination port.
+    pub destination: Be16,
+    /// Length of header and payload in bytes.
+    pub len: Be16,
+    /// Checksum; zero if the sender made none.
+    pub checksum: Be16,
+}
+
+impl UdpHeader {
+    /// Length in bytes.
+    pub const LEN: usize = size_of::<Self>();
+    /// Offset of the checksum.
+    pub const CHECKSUM: usize = core::mem::offset_of!(Self, checksum);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_have_their_length_on_the_wire() {
+        assert_eq!(EthernetHeader::LEN, 14);
+        assert_eq!(size_of::<ArpMessage>(), 28);
+        assert_eq!(Ipv4Header::LEN, 20);
+        assert_eq!(TcpHeader::LEN, 20);
+        assert_eq!(UdpHeader::LEN, 8);
+        assert_eq!(IcmpHeader::LEN, 8);
+        assert_eq!((Ipv4Header::CHECKSUM, Ipv4Header::SOURCE), (10, 12));
+        assert_eq!(
+            (
+                TcpHeader::CHECKSUM,
+                UdpHeader::CHECKSUM,
+                IcmpHeader::CHECKSUM
+            ),
+            (16, 6, 2)
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! What the BPF programs and their loader agree on: map layouts, packet headers, checksums.
+//!
+//! # Who writes which map
+//!
+//! | Map | Type | Key → value | Written by, when |
+//! |---|---|---|---|
+//! | `CONFIG` | array of 1 | 0 → [`Config`] | loader: at start, when devices or addresses change |
+//! | `LOCAL_ADDRESSES` | hash | [`EndpointKey`] (VNI 0) → `u32` 1 | loader: the host's own addresses |
+//! | `PEERS` | hash | [`Address`] → `u32` 1 | loader: `DesiredNetwork::peers` |
+//! | `NETWORKS` | hash | [`Vni`] → [`Network`] | loader: `DesiredNetwork::networks` |
+//! | `SUBNETS` | LPM trie | [`SubnetKey`] → [`Subnet`] | loader: subnets of each network |
+//! | `ENDPOINTS` | hash | [`EndpointKey`] → [`Endpoint`] | loader: `DesiredNetwork::endpoints`, attach and detach |
+//! | `ATTACHMENTS` | hash | `u32` ifindex → [`Attachment`] | loader: before the program is attached to a veth |
+//! | `SANDBOX_ADDRESSES` | hash | [`SandboxAddressKey`] → [`Vni`] | loader: one per attachment |
+//! | `SANDBOXES` | hash | `u64` sandbox → [`Sandbox`] | loader: networks of a sandbox |
+//! | `FRONTENDS` | hash | [`FrontendKey`] → [`Frontend`] | loader: see [`service`] for the order |
+//! | `BACKENDS` | hash | [`BackendKey`] → [`Backend`] | loader: see [`service`] |
+//! | `MEMBERS` | hash | [`MemberKey`] → `u32` generation | loader: see [`service`] |
+//! | `NAMES` | hash | [`NameKey`] → [`NameAddresses`] | loader: `DesiredNetwork::names` |
+//! | `FLOWS` | LRU hash | [`FlowKey`] → [`Flow`] | programs; the loader only reads and sizes it |
+//! | `ORIGINAL_DESTINATIONS` | LRU hash | [`SocketKey`] → [`OriginalDestination`] | programs |
+//! | `DROPS` | per-CPU array | [`DropReason`] as `u32` → `u64` | programs; the loader reads |
+//!
+//! All of them are declared with pinning by name; the programs' per-CPU scratch room is not. Integers of keys and values are
+//! in network byte order where their type says so ([`Be16`], [`Be32`], [`Vni`], [`Address`]) and in
+//! the host's order otherwise. No layout has padding bytes that are not a named field.
+#![no_std]
+
+pub mod address;
+pub mod bytes;
+pub mod checksum;
+pub mod config;
+pub mod dns;
+pub mod drops;
+pub mod flow;
+pub mod headers;
+pub mod names;
+#[cfg(feature = "user")]
+mod pod;
+pub mod service;
+pub mod socket;
+pub mod topology;
+
+pub use address::{Address, MacAddress, Vni};
+pub use bytes::{Be16, Be32};
+pub use config::Config;
+pub use drops::DropReason;
+pub use flow::{Delivery, Flow, FlowKey, Origin};
+pub use names::{NameAddresses, NameKey};
+pub use service::{Backend, BackendKey, Frontend, FrontendKey, MemberKey};
+pub use socket::{OriginalDestination, SocketKey};
+pub use topology::{
+    Attachment, Endpoint, EndpointKey, Network, Sandbox, SandboxAddressKey, Subnet, SubnetKey,
+};
+
+/// Raised with every change of a map's layout. It names the directory of the pinned maps, so that
+/// a loader never takes over maps that it would misread.
+pub const LAYOUT_VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sizes without padding: what the kernel compares and hashes is all of it.
+    #[test]
+    fn layouts_have_no_hidden_bytes() {
+        assert_eq!(size_of::<Config>(), 8 + 16 + 3 * 4 + 6 + 6);
+        assert_eq!(size_of::<Network>(), 4);
+        assert_eq!(size_of::<SubnetKey>(), 4 + 16);
+        assert_eq!(size_of::<Subnet>(), 16 + 16);
+        assert_eq!(size_of::<EndpointKey>(), 4 + 16);
+        assert_eq!(size_of::<Endpoint>(), 16 + 4 + 6 + 2);
+        assert_eq!(size_of::<Attachment>(), 8 + 4 + 16 + 4);
+        assert_eq!(size_of::<SandboxAddressKey>(), 8 + 16);
+        assert_eq!(size_of::<Sandbox>(), 4 + 8 * 4);
+        assert_eq!(size_of::<FrontendKey>(), 4 + 16 + 2 + 1 + 1);
+        assert_eq!(size_of::<Frontend>(), 4 + 4 + 4);
+        assert_eq!(size_of::<BackendKey>(), 24 + 4 + 4);
+        assert_eq!(size_of::<Backend>(), 4 + 16 + 2 + 2);
+        assert_eq!(size_of::<MemberKey>(), 24 + 24);
+        assert_eq!(size_of::<FlowKey>(), 4 + 16 + 16 + 2 + 2 + 1 + 3);
+        assert_eq!(
+            size_of::<Flow>(),
+            16 + 16 + 2 + 2 + 4 + 16 + 4 + 4 + 1 + 1 + 2
+        );
+        assert_eq!(size_of::<SocketKey>(), 8 + 2 + 6);
+        assert_eq!(size_of::<OriginalDestination>(), 16);
+        assert_eq!(size_of::<NameKey>(), 4 + 128);
+        assert_eq!(size_of::<NameAddresses>(), 4 + 32 * 16);
+    }
+}

@@ -1,0 +1,130 @@
+//! The maps, as `orch-ebpf-common` describes them, and safe look-ups in them.
+
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie};
+use orch_ebpf_common::{
+    Address, Attachment, Backend, BackendKey, Config, DropReason, Endpoint, EndpointKey, Flow,
+    FlowKey, Frontend, FrontendKey, MemberKey, NameAddresses, NameKey, Network,
+    OriginalDestination, Sandbox, SandboxAddressKey, SocketKey, Subnet, SubnetKey, Vni,
+};
+
+/// Entries by default; the loader may size each map differently.
+const MANY: u32 = 65_536;
+const SOME: u32 = 4_096;
+
+#[map]
+static CONFIG: Array<Config> = Array::pinned(1, 0);
+#[map]
+static LOCAL_ADDRESSES: HashMap<EndpointKey, u32> = HashMap::pinned(SOME, BPF_F_NO_PREALLOC);
+#[map]
+static PEERS: HashMap<Address, u32> = HashMap::pinned(SOME, BPF_F_NO_PREALLOC);
+#[map]
+static NETWORKS: HashMap<Vni, Network> = HashMap::pinned(SOME, BPF_F_NO_PREALLOC);
+#[map]
+static SUBNETS: LpmTrie<SubnetKey, Subnet> = LpmTrie::pinned(SOME, BPF_F_NO_PREALLOC);
+#[map]
+static ENDPOINTS: HashMap<EndpointKey, Endpoint> = HashMap::pinned(MANY, BPF_F_NO_PREALLOC);
+#[map]
+static ATTACHMENTS: HashMap<u32, Attachment> = HashMap::pinned(SOME, BPF_F_NO_PREALLOC);
+#[map]
+static SANDBOX_ADDRESSES: HashMap<SandboxAddressKey, Vni> =
+    HashMap::pinned(SOME, BPF_F_NO_PREALLOC);
+#[map]
+static SANDBOXES: HashMap<u64, Sandbox> = HashMap::pinned(SOME, BPF_F_NO_PREALLOC);
+#[map]
+static FRONTENDS: HashMap<FrontendKey, Frontend> = HashMap::pinned(MANY, BPF_F_NO_PREALLOC);
+#[map]
+static BACKENDS: HashMap<BackendKey, Backend> = HashMap::pinned(4 * MANY, BPF_F_NO_PREALLOC);
+#[map]
+static MEMBERS: HashMap<MemberKey, u32> = HashMap::pinned(4 * MANY, BPF_F_NO_PREALLOC);
+#[map]
+static NAMES: HashMap<NameKey, NameAddresses> = HashMap::pinned(MANY, BPF_F_NO_PREALLOC);
+#[map]
+static ORIGINAL_DESTINATIONS: LruHashMap<SocketKey, OriginalDestination> =
+    LruHashMap::pinned(MANY, 0);
+#[map]
+static DROPS: PerCpuArray<u64> = PerCpuArray::pinned(DropReason::COUNT, 0);
+
+/// The connection table. Its entries are written by other CPUs at the same time, which is why only
+/// pointers to them are handed out.
+#[map]
+pub static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(4 * MANY, 0);
+
+/// Defines look-ups that hand out a reference into a map.
+macro_rules! lookups {
+    ($($(#[$doc:meta])* $name:ident($map:ident: $key:ty) -> $value:ty;)*) => {
+        $(
+            $(#[$doc])*
+            #[inline(always)]
+            pub fn $name(key: &$key) -> Option<&'static $value> {
+                // SAFETY: the value stays readable until the program ends. If the entry is
+                // deleted meanwhile it may show another entry's bytes; every byte pattern is a
+                // value of the type, and one packet may then go the wrong way.
+                unsafe { $map.get(key) }
+            }
+        )*
+    };
+}
+
+lookups! {
+    /// Whether the address is one of the host's own.
+    local_address(LOCAL_ADDRESSES: EndpointKey) -> u32;
+    /// Whether the address is that of another host of the cluster.
+    peer(PEERS: Address) -> u32;
+    /// A network that this host knows.
+    network(NETWORKS: Vni) -> Network;
+    /// Where a task's address is.
+    endpoint(ENDPOINTS: EndpointKey) -> Endpoint;
+    /// What is behind a veth.
+    attachment(ATTACHMENTS: u32) -> Attachment;
+    /// In which network a container has an address.
+    sandbox_address(SANDBOX_ADDRESSES: SandboxAddressKey) -> Vni;
+    /// The networks of a container.
+    sandbox(SANDBOXES: u64) -> Sandbox;
+    /// The current set of a frontend.
+    frontend(FRONTENDS: FrontendKey) -> Frontend;
+    /// One slot of a set.
+    backend(BACKENDS: BackendKey) -> Backend;
+    /// The last generation in which a backend was in a frontend's set.
+    member(MEMBERS: MemberKey) -> u32;
+    /// The addresses of a name.
+    name(NAMES: NameKey) -> NameAddresses;
+    /// What an application called the published port it talks to.
+    original_destination(ORIGINAL_DESTINATIONS: SocketKey) -> OriginalDestination;
+}
+
+/// What the programs must know about this host, once the loader has said it.
+#[inline(always)]
+pub fn config() -> Result<&'static Config, DropReason> {
+    match CONFIG.get(0) {
+        Some(config) if config.node != Address::UNSPECIFIED => Ok(config),
+        _ => Err(DropReason::NotConfigured),
+    }
+}
+
+/// The range of a network that an address is in.
+#[inline(always)]
+pub fn subnet(vni: Vni, address: Address) -> Option<&'static Subnet> {
+    SUBNETS.get(lpm_trie::Key::new(
+        SubnetKey::FULL,
+        SubnetKey { vni, address },
+    ))
+}
+
+/// Remembers what an application calls a published port. If the map is full the application sees
+/// the address it was translated to.
+#[inline(always)]
+pub fn remember_destination(key: &SocketKey, destination: &OriginalDestination) {
+    _ = ORIGINAL_DESTINATIONS.insert(key, destination, 0);
+}
+
+/// Counts a dropped packet.
+#[inline(always)]
+pub fn count_drop(reason: DropReason) {
+    if let Some(counter) = DROPS.get_ptr_mut(reason as u32) {
+        // SAFETY: the pointer is to this CPU's own counter, and no other program runs on this
+        // CPU before this one ends.
+        unsafe { *counter += 1 };
+    }
+}

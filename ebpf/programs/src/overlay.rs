@@ -1,0 +1,49 @@
+//! What tasks of other hosts send, and outside clients through them.
+
+use orch_ebpf_common::headers::ETHERTYPE_IPV4;
+use orch_ebpf_common::{DropReason, EndpointKey};
+
+use crate::packet::Packet;
+use crate::scratch::scratch;
+use crate::skb::Skb;
+use crate::{Outcome, deliver, flow, maps};
+
+/// Handles one frame from the tunnel.
+#[inline(always)]
+pub fn ingress(skb: Skb) -> Outcome {
+    let config = maps::config()?;
+    let (vni, node) = skb.tunnel_source().ok_or(DropReason::UnknownPeer)?;
+    maps::peer(&node).ok_or(DropReason::UnknownPeer)?;
+    if skb.ether_type() != ETHERTYPE_IPV4 {
+        return Err(DropReason::UnsupportedEtherType);
+    }
+    let mut packet = Packet::new(skb, config);
+    packet.read()?;
+    let scratch = scratch()?;
+    scratch.key = packet.key(vni);
+    if packet.has_flow()
+        && let Some(outcome) = flow::follow(&packet, scratch)
+    {
+        return outcome;
+    }
+    let to = EndpointKey {
+        vni,
+        address: packet.destination(),
+    };
+    let Some(endpoint) = maps::endpoint(&to) else {
+        maps::network(&vni).ok_or(DropReason::UnknownNetwork)?;
+        return Err(DropReason::UnknownEndpoint);
+    };
+    if endpoint.node != config.node {
+        // Only its own host may send to a task of another one.
+        return Err(DropReason::UnknownEndpoint);
+    }
+    let from = EndpointKey {
+        vni,
+        address: packet.source(),
+    };
+    if packet.has_flow() && maps::endpoint(&from).is_none() {
+        flow::remember_ingress(scratch, vni, node)?;
+    }
+    deliver::to_endpoint(&packet, vni, endpoint)
+}

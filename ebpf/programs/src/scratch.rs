@@ -1,0 +1,45 @@
+//! Room for what does not fit on a program's stack of 512 bytes.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use orch_ebpf_common::{DropReason, Flow, FlowKey, NameKey};
+
+/// One per CPU; a program has it for itself from its start to its end.
+#[repr(C)]
+pub struct Scratch {
+    /// The packet's flow.
+    pub key: FlowKey,
+    /// The other direction of it.
+    pub reply_key: FlowKey,
+    /// What to do with the packet.
+    pub forward: Flow,
+    /// What to do with the answers.
+    pub reply: Flow,
+    /// The name a task asks for.
+    pub name: NameKey,
+    /// Length of the name on the wire. Kept here, like the next field, because the verifier
+    /// forgets what it knew of a value that went through memory, and so follows one path with
+    /// any length instead of one path for each length.
+    pub name_len: u32,
+    /// Number of records in the answer.
+    pub answers: u32,
+    /// Bytes of a packet under work.
+    pub packet: [u8; Self::PACKET],
+}
+
+impl Scratch {
+    /// Size of `packet`.
+    pub const PACKET: usize = 512;
+}
+
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's room. To be called once per program.
+#[inline(always)]
+pub fn scratch() -> Result<&'static mut Scratch, DropReason> {
+    let scratch = SCRATCH.get_ptr_mut(0).ok_or(DropReason::NotConfigured)?;
+    // SAFETY: the room is this CPU's, each program asks for it once, and programs on one CPU do
+    // not interrupt each other; it holds integers only, so that any content is valid.
+    Ok(unsafe { &mut *scratch })
+}

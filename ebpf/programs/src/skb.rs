@@ -1,0 +1,321 @@
+//! A packet's buffer: the kernel's helpers on it, made safe.
+
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_ZERO_CSUM_TX,
+    bpf_tunnel_key,
+};
+use aya_ebpf::helpers::generated::{
+    bpf_csum_diff, bpf_get_prandom_u32, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect,
+    bpf_redirect_neigh, bpf_redirect_peer, bpf_set_hash_invalid, bpf_skb_change_tail,
+    bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_load_bytes, bpf_skb_set_tunnel_key,
+    bpf_skb_store_bytes,
+};
+use aya_ebpf::programs::TcContext;
+use orch_ebpf_common::dns::{DnsHeader, QuestionTail};
+use orch_ebpf_common::headers::{
+    ArpMessage, EthernetHeader, IcmpHeader, Ipv4Header, TcpHeader, UdpHeader,
+};
+use orch_ebpf_common::{Address, Be16, Be32, DropReason, MacAddress, Vni};
+
+/// Types that packets are made of.
+///
+/// # Safety
+///
+/// Every byte pattern must be a value, and there must be no padding.
+pub unsafe trait Wire: Copy {}
+
+macro_rules! wire {
+    ($($type:ty),* $(,)?) => {
+        $(
+            // SAFETY: a `repr(C)` or transparent structure of integers and byte arrays without
+            // padding; `orch-ebpf-common` tests their sizes.
+            unsafe impl Wire for $type {}
+        )*
+    };
+}
+
+wire!(
+    u8,
+    Be16,
+    Be32,
+    MacAddress,
+    EthernetHeader,
+    ArpMessage,
+    Ipv4Header,
+    TcpHeader,
+    UdpHeader,
+    IcmpHeader,
+    DnsHeader,
+    QuestionTail,
+);
+
+const PACKET_HOST: u32 = 0;
+/// Tunnel packets start with this many hops to go.
+const TUNNEL_TTL: u8 = 64;
+
+/// A packet's buffer.
+#[derive(Clone, Copy)]
+pub struct Skb(*mut __sk_buff);
+
+// SAFETY of all the helper calls below: `self.0` is the context that the kernel gave the program,
+// valid until it ends; the verifier checks every other pointer and length.
+impl Skb {
+    /// The buffer of a program's context.
+    #[inline(always)]
+    pub fn new(ctx: &TcContext) -> Self {
+        Self(ctx.skb.skb)
+    }
+
+    /// Length in bytes, Ethernet header included.
+    #[inline(always)]
+    pub fn len(self) -> u32 {
+        // SAFETY: see above.
+        unsafe { (*self.0).len }
+    }
+
+    /// What the Ethernet header says that it carries.
+    #[inline(always)]
+    pub fn ether_type(self) -> u16 {
+        // SAFETY: see above.
+        u16::from_be(unsafe { (*self.0).protocol } as u16)
+    }
+
+    /// The device it came in by.
+    #[inline(always)]
+    pub fn ifindex(self) -> u32 {
+        // SAFETY: see above.
+        unsafe { (*self.0).ifindex }
+    }
+
+    /// The kernel's own view of the buffer, for helpers that are called elsewhere.
+    #[inline(always)]
+    pub fn as_ptr(self) -> *mut c_void {
+        self.0.cast()
+    }
+
+    /// Reads a part of the packet.
+    #[inline(always)]
+    pub fn load<T: Wire>(self, offset: usize) -> Result<T, DropReason> {
+        let mut value = MaybeUninit::<T>::uninit();
+        let to = value.as_mut_ptr().cast();
+        // SAFETY: see above; the helper fills all of `value` or fails.
+        unsafe {
+            match bpf_skb_load_bytes(self.as_ptr(), offset as u32, to, size_of::<T>() as u32) {
+                0 => Ok(value.assume_init()),
+                _ => Err(DropReason::Malformed),
+            }
+        }
+    }
+
+    /// Reads `len` bytes, which must be at most `to.len()` and at least 1.
+    #[inline(always)]
+    pub fn load_bytes(self, offset: usize, to: &mut [u8], len: usize) -> Result<(), DropReason> {
+        if !fits(len, to.len()) {
+            return Err(DropReason::Malformed);
+        }
+        let to = to.as_mut_ptr().cast();
+        // SAFETY: see above; `len` is within `to`.
+        match unsafe { bpf_skb_load_bytes(self.as_ptr(), offset as u32, to, len as u32) } {
+            0 => Ok(()),
+            _ => Err(DropReason::Malformed),
+        }
+    }
+
+    /// Overwrites a part of the packet.
+    #[inline(always)]
+    pub fn store<T: Wire>(self, offset: usize, value: &T) -> Result<(), DropReason> {
+        let from = core::ptr::from_ref(value).cast();
+        // SAFETY: see above.
+        let status =
+            unsafe { bpf_skb_store_bytes(self.0, offset as u32, from, size_of::<T>() as u32, 0) };
+        rewritten(status)
+    }
+
+    /// Overwrites `len` bytes, which must be at most `from.len()` and at least 1.
+    #[inline(always)]
+    pub fn store_bytes(self, offset: usize, from: &[u8], len: usize) -> Result<(), DropReason> {
+        if !fits(len, from.len()) {
+            return Err(DropReason::RewriteFailed);
+        }
+        let from = from.as_ptr().cast();
+        // SAFETY: see above; `len` is within `from`.
+        rewritten(unsafe { bpf_skb_store_bytes(self.0, offset as u32, from, len as u32, 0) })
+    }
+
+    /// Sets who the frame is for; it comes from the gateway as far as anyone can see.
+    #[inline(always)]
+    pub fn store_macs(self, destination: MacAddress) -> Result<(), DropReason> {
+        self.store(0, &destination)?;
+        self.store(size_of::<MacAddress>(), &MacAddress::GATEWAY)
+    }
+
+    /// Cuts or extends the packet.
+    #[inline(always)]
+    pub fn resize(self, len: usize) -> Result<(), DropReason> {
+        // SAFETY: see above.
+        rewritten(unsafe { bpf_skb_change_tail(self.0, len as u32, 0) })
+    }
+
+    /// Adapts the IPv4 header's checksum to a changed address.
+    #[inline(always)]
+    pub fn replace_l3(self, offset: usize, from: Be32, to: Be32) -> Result<(), DropReason> {
+        let (from, to) = (from.raw().into(), to.raw().into());
+        // SAFETY: see above.
+        rewritten(unsafe { bpf_l3_csum_replace(self.0, offset as u32, from, to, 4) })
+    }
+
+    /// Adapts a TCP or UDP checksum to a changed address; a UDP checksum of zero stays.
+    #[inline(always)]
+    pub fn replace_l4_address(
+        self,
+        offset: usize,
+        from: Be32,
+        to: Be32,
+        is_udp: bool,
+    ) -> Result<(), DropReason> {
+        let flags = u64::from(BPF_F_PSEUDO_HDR) | 4 | mangled(is_udp);
+        let (from, to) = (from.raw().into(), to.raw().into());
+        // SAFETY: see above.
+        rewritten(unsafe { bpf_l4_csum_replace(self.0, offset as u32, from, to, flags) })
+    }
+
+    /// Adapts a TCP, UDP or ICMP checksum to a changed 16-bit field.
+    #[inline(always)]
+    pub fn replace_l4_field(
+        self,
+        offset: usize,
+        from: Be16,
+        to: Be16,
+        is_udp: bool,
+    ) -> Result<(), DropReason> {
+        let flags = 2 | mangled(is_udp);
+        let (from, to) = (from.raw().into(), to.raw().into());
+        // SAFETY: see above.
+        rewritten(unsafe { bpf_l4_csum_replace(self.0, offset as u32, from, to, flags) })
+    }
+
+    /// Makes the kernel compute the flow's hash anew after addresses or ports changed.
+    #[inline(always)]
+    pub fn forget_hash(self) {
+        // SAFETY: see above.
+        unsafe { bpf_set_hash_invalid(self.0) };
+    }
+
+    /// Through the tunnel to another host.
+    #[inline(always)]
+    pub fn to_tunnel(
+        self,
+        device: u32,
+        vni: Vni,
+        local: Address,
+        remote: Address,
+    ) -> Result<i32, DropReason> {
+        // SAFETY: plain integers, for which all zeros is a value.
+        let mut key: bpf_tunnel_key = unsafe { core::mem::zeroed() };
+        key.tunnel_id = vni.get();
+        key.tunnel_ttl = TUNNEL_TTL;
+        key.__bindgen_anon_1.remote_ipv4 = remote.v4().get();
+        key.__bindgen_anon_3.local_ipv4 = local.v4().get();
+        let size = size_of::<bpf_tunnel_key>() as u32;
+        let flags = u64::from(BPF_F_ZERO_CSUM_TX);
+        // SAFETY: see above.
+        rewritten(unsafe { bpf_skb_set_tunnel_key(self.0, &raw mut key, size, flags) })?;
+        Ok(self.to_device(device))
+    }
+
+    /// The network of a packet that came through the tunnel, and the host that sent it.
+    #[inline(always)]
+    pub fn tunnel_source(self) -> Option<(Vni, Address)> {
+        // SAFETY: plain integers, for which all zeros is a value.
+        let mut key: bpf_tunnel_key = unsafe { core::mem::zeroed() };
+        let size = size_of::<bpf_tunnel_key>() as u32;
+        // SAFETY: see above; `remote_ipv4` is set, as no IPv6 tunnel is asked for by the flags.
+        unsafe {
+            if bpf_skb_get_tunnel_key(self.0, &raw mut key, size, 0) != 0 {
+                return None;
+            }
+            let remote = Be32::new(key.__bindgen_anon_1.remote_ipv4);
+            Some((Vni::new(key.tunnel_id), Address::from_v4(remote)))
+        }
+    }
+
+    /// Out of a device, as the frame is.
+    #[inline(always)]
+    pub fn to_device(self, ifindex: u32) -> i32 {
+        // SAFETY: takes integers only.
+        unsafe { bpf_redirect(ifindex, 0) as i32 }
+    }
+
+    /// Out of a device, to the next hop that the routing table names.
+    #[inline(always)]
+    pub fn to_next_hop(self, ifindex: u32) -> i32 {
+        // SAFETY: takes integers and no parameters.
+        unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32 }
+    }
+
+    /// Into the host's stack, as if a device had received it.
+    #[inline(always)]
+    pub fn to_stack(self, ifindex: u32) -> i32 {
+        // SAFETY: takes integers only.
+        unsafe { bpf_redirect(ifindex, u64::from(BPF_F_INGRESS)) as i32 }
+    }
+
+    /// Into a container, past the host's end of its veth.
+    #[inline(always)]
+    pub fn to_peer(self, ifindex: u32) -> Result<i32, DropReason> {
+        // Kernels before 6.15 leave the packet type as it was, and the container's stack would
+        // ignore what was not for the host's end of the veth.
+        // SAFETY: see above.
+        rewritten(unsafe { bpf_skb_change_type(self.0, PACKET_HOST) })?;
+        // SAFETY: takes integers only.
+        Ok(unsafe { bpf_redirect_peer(ifindex, 0) as i32 })
+    }
+}
+
+/// One's complement sum of `len` bytes, a multiple of 4 and at most `bytes.len()`.
+#[inline(always)]
+pub fn sum(bytes: &mut [u8], len: usize, seed: u32) -> u32 {
+    if len > bytes.len() {
+        return seed;
+    }
+    let (none, all) = (core::ptr::null_mut(), bytes.as_mut_ptr().cast());
+    // SAFETY: `len` is within `bytes`, which the helper only reads.
+    unsafe { bpf_csum_diff(none, 0, all, len as u32, seed) as u32 }
+}
+
+/// Whether a length is between 1 and `max`.
+///
+/// The compiler would make one comparison of the two, of a difference that the verifier does not
+/// relate to the length.
+#[inline(always)]
+fn fits(len: usize, max: usize) -> bool {
+    len <= max && core::hint::black_box(len) != 0
+}
+
+/// A random number.
+#[inline(always)]
+pub fn random() -> u32 {
+    // SAFETY: takes nothing.
+    unsafe { bpf_get_prandom_u32() }
+}
+
+#[inline(always)]
+const fn mangled(is_udp: bool) -> u64 {
+    if is_udp {
+        BPF_F_MARK_MANGLED_0 as u64
+    } else {
+        0
+    }
+}
+
+#[inline(always)]
+const fn rewritten(status: i64) -> Result<(), DropReason> {
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(DropReason::RewriteFailed)
+    }
+}

@@ -1,0 +1,165 @@
+//! Published ports as the host's own processes see them.
+//!
+//! A connection to `127.0.0.1:PORT` could not leave the loopback device, so the socket itself is
+//! pointed at the mesh address, and told the address it asked for when it looks.
+
+use aya_ebpf::bindings::bpf_sock_addr;
+use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie};
+use aya_ebpf::programs::SockAddrContext;
+use orch_ebpf_common::{
+    Address, Be16, Be32, EndpointKey, FrontendKey, OriginalDestination, SocketKey, Vni,
+};
+
+use crate::maps;
+
+const LOOPBACK_NET: u32 = 127;
+const LOOPBACK_V6: Address =
+    Address::from_words([Be32::ZERO, Be32::ZERO, Be32::ZERO, Be32::new(1)]);
+const ANY_V4: Address = Address::from_v4(Be32::ZERO);
+
+/// A socket call that names an address.
+pub struct Socket(*mut bpf_sock_addr);
+
+// SAFETY of the accesses below: the pointer is the context that the kernel gave the program; the
+// verifier checks each field's use.
+impl Socket {
+    /// The call of a program's context.
+    #[inline(always)]
+    pub fn new(ctx: &SockAddrContext) -> Self {
+        Self(ctx.sock_addr)
+    }
+
+    /// Points an IPv4 socket that names a published port of this host at the mesh.
+    #[inline(always)]
+    pub fn translate4(&self) {
+        let address = self.address4();
+        if self.is_published_here(address) {
+            self.remember(address);
+            self.set_address4(Address::MESH);
+        }
+    }
+
+    /// Points an IPv6 socket that names a published port of this host at the mesh, by the
+    /// mesh's IPv4-mapped address.
+    #[inline(always)]
+    pub fn translate6(&self) {
+        let address = self.address6();
+        if self.is_published_here(address) {
+            self.remember(address);
+            self.set_address6(Address::MESH);
+        }
+    }
+
+    /// Shows an IPv4 socket the address it had named.
+    #[inline(always)]
+    pub fn restore4(&self) {
+        if let Some(address) = self.original(self.address4()) {
+            self.set_address4(address);
+        }
+    }
+
+    /// Shows an IPv6 socket the address it had named.
+    #[inline(always)]
+    pub fn restore6(&self) {
+        if let Some(address) = self.original(self.address6()) {
+            self.set_address6(address);
+        }
+    }
+
+    #[inline(always)]
+    fn is_published_here(&self, address: Address) -> bool {
+        if !self.is_of_this_host() {
+            return false;
+        }
+        let key = FrontendKey::published(self.protocol(), self.port());
+        maps::frontend(&key).is_some() && is_local(address)
+    }
+
+    /// Several hosts may share a kernel, each with its own programs at the cgroup root.
+    #[inline(always)]
+    fn is_of_this_host(&self) -> bool {
+        let Ok(config) = maps::config() else {
+            return false;
+        };
+        // SAFETY: see above.
+        unsafe { bpf_get_netns_cookie(self.0.cast()) == config.netns_cookie }
+    }
+
+    #[inline(always)]
+    fn key(&self) -> SocketKey {
+        // SAFETY: see above.
+        let cookie = unsafe { bpf_get_socket_cookie(self.0.cast()) };
+        SocketKey {
+            cookie,
+            port: self.port(),
+            reserved: [0; 6],
+        }
+    }
+
+    #[inline(always)]
+    fn remember(&self, address: Address) {
+        maps::remember_destination(&self.key(), &OriginalDestination { address });
+    }
+
+    #[inline(always)]
+    fn original(&self, address: Address) -> Option<Address> {
+        if address != Address::MESH || !self.is_of_this_host() {
+            return None;
+        }
+        maps::original_destination(&self.key()).map(|original| original.address)
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> u8 {
+        // SAFETY: see above.
+        unsafe { (*self.0).protocol as u8 }
+    }
+
+    #[inline(always)]
+    fn port(&self) -> Be16 {
+        // SAFETY: see above. The port lies in the first two bytes, in network byte order.
+        let port = unsafe { (*self.0).user_port };
+        Be16::from_bytes((port as u16).to_ne_bytes())
+    }
+
+    #[inline(always)]
+    fn address4(&self) -> Address {
+        // SAFETY: see above.
+        Address::from_v4(Be32::from_raw(unsafe { (*self.0).user_ip4 }))
+    }
+
+    #[inline(always)]
+    fn address6(&self) -> Address {
+        // SAFETY: see above.
+        let words = unsafe { (*self.0).user_ip6 };
+        Address::from_words(words.map(Be32::from_raw))
+    }
+
+    #[inline(always)]
+    fn set_address4(&self, address: Address) {
+        // SAFETY: see above.
+        unsafe { (*self.0).user_ip4 = address.v4().raw() };
+    }
+
+    #[inline(always)]
+    fn set_address6(&self, address: Address) {
+        // SAFETY: see above.
+        unsafe { (*self.0).user_ip6 = address.words().map(Be32::raw) };
+    }
+}
+
+/// Whether an address leads to this host.
+#[inline(always)]
+fn is_local(address: Address) -> bool {
+    if address.is_v4() && address.v4().get() >> 24 == LOOPBACK_NET {
+        return true;
+    }
+    address == LOOPBACK_V6
+        || address == ANY_V4
+        || address == Address::UNSPECIFIED
+        || maps::local_address(&EndpointKey {
+            vni: Vni::HOST,
+            address,
+        })
+        .is_some()
+}

@@ -1,0 +1,98 @@
+//! What a task sends.
+
+use orch_ebpf_common::headers::{ETHERTYPE_ARP, ETHERTYPE_IPV4};
+use orch_ebpf_common::{
+    Address, Attachment, DropReason, EndpointKey, FrontendKey, SandboxAddressKey, Subnet, Vni, dns,
+};
+
+use crate::packet::{Kind, Packet};
+use crate::scratch::{Scratch, scratch};
+use crate::skb::Skb;
+use crate::{Outcome, arp, deliver, dns as names, egress, flow, icmp, maps, service};
+
+/// Handles one frame from a task's veth.
+#[inline(always)]
+pub fn ingress(skb: Skb) -> Outcome {
+    let config = maps::config()?;
+    let attachment = maps::attachment(&skb.ifindex()).ok_or(DropReason::UnknownInterface)?;
+    match skb.ether_type() {
+        ETHERTYPE_ARP => Ok(arp::answer(skb, attachment)),
+        ETHERTYPE_IPV4 => {
+            let mut packet = Packet::new(skb, config);
+            packet.read()?;
+            let vni = source_network(&packet, attachment)?;
+            if packet.ip.is_to_many() {
+                return Err(DropReason::Multicast);
+            }
+            let scratch = scratch()?;
+            if packet.asks_dns()
+                && let Some(outcome) = names::answer(&packet, scratch, attachment, vni)
+            {
+                return outcome;
+            }
+            scratch.key = packet.key(vni);
+            if packet.has_flow()
+                && let Some(outcome) = flow::follow(&packet, scratch)
+            {
+                return outcome;
+            }
+            decide(&packet, scratch, vni)
+        }
+        _ => Err(DropReason::UnsupportedEtherType),
+    }
+}
+
+/// The network that the source address is of. A container with several interfaces may answer
+/// through another one than it was asked through; nobody else's address is accepted.
+#[inline(always)]
+fn source_network(packet: &Packet, attachment: &Attachment) -> Result<Vni, DropReason> {
+    let address = packet.source();
+    if address == attachment.address {
+        return Ok(attachment.vni);
+    }
+    let key = SandboxAddressKey {
+        sandbox: attachment.sandbox,
+        address,
+    };
+    maps::sandbox_address(&key)
+        .copied()
+        .ok_or(DropReason::SpoofedSource)
+}
+
+/// Where the first packet of a conversation goes.
+#[inline(always)]
+fn decide(packet: &Packet, scratch: &mut Scratch, vni: Vni) -> Outcome {
+    let destination = packet.destination();
+    if let Some(frontend) = maps::frontend(&FrontendKey::vip(vni, destination)) {
+        return service::virtual_address(packet, scratch, frontend);
+    }
+    if let Some(endpoint) = maps::endpoint(&EndpointKey {
+        vni,
+        address: destination,
+    }) {
+        return deliver::to_endpoint(packet, vni, endpoint);
+    }
+    match maps::subnet(vni, destination) {
+        Some(subnet) => inside(packet, scratch, subnet),
+        None => egress::leave(packet, scratch),
+    }
+}
+
+/// An address of the network that is neither a service's nor a task's.
+#[inline(always)]
+fn inside(packet: &Packet, scratch: &mut Scratch, subnet: &Subnet) -> Outcome {
+    let destination = packet.destination();
+    if destination == subnet.broadcast {
+        return Err(DropReason::Multicast);
+    }
+    if destination != subnet.gateway {
+        return Ok(icmp::host_unreachable(packet, scratch));
+    }
+    if packet.kind == Kind::EchoRequest {
+        return Ok(icmp::echo_reply(packet));
+    }
+    if matches!(packet.kind, Kind::Tcp | Kind::Udp) && packet.destination_port == dns::PORT {
+        return egress::to_host(packet, scratch, Address::HOST_LINK);
+    }
+    service::refuse(packet, scratch)
+}

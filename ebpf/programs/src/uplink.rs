@@ -1,0 +1,58 @@
+//! What the outside sends: to published ports, and in answer to tasks.
+//!
+//! Everything else is the host's own and passes untouched.
+
+use orch_ebpf_common::flow::NAT_PORTS;
+use orch_ebpf_common::headers::ETHERTYPE_IPV4;
+use orch_ebpf_common::{Delivery, EndpointKey, FrontendKey, Vni};
+
+use crate::flow::{self, ReplyPath};
+use crate::packet::{Kind, Packet};
+use crate::scratch::scratch;
+use crate::skb::Skb;
+use crate::{Outcome, PASS, maps, service};
+
+/// Handles one frame from an uplink.
+#[inline(always)]
+pub fn ingress(skb: Skb) -> Outcome {
+    if skb.ether_type() != ETHERTYPE_IPV4 {
+        return Ok(PASS);
+    }
+    let Ok(config) = maps::config() else {
+        return Ok(PASS);
+    };
+    let mut packet = Packet::new(skb, config);
+    if packet.read().is_err() {
+        return Ok(PASS);
+    }
+    let local = EndpointKey {
+        vni: Vni::HOST,
+        address: packet.destination(),
+    };
+    if !packet.has_flow() || maps::local_address(&local).is_none() {
+        return Ok(PASS);
+    }
+    let frontend = match packet.kind {
+        Kind::Tcp | Kind::Udp => {
+            let key = FrontendKey::published(packet.ip.protocol, packet.destination_port);
+            maps::frontend(&key)
+        }
+        _ => None,
+    };
+    if frontend.is_none() && !NAT_PORTS.contains(&packet.destination_port.get()) {
+        return Ok(PASS);
+    }
+    let scratch = scratch()?;
+    scratch.key = packet.key(Vni::HOST);
+    if let Some(outcome) = flow::follow(&packet, scratch) {
+        return outcome;
+    }
+    let Some(frontend) = frontend else {
+        return Ok(PASS);
+    };
+    let reply_path = ReplyPath {
+        delivery: Delivery::Uplink,
+        ifindex: skb.ifindex(),
+    };
+    service::published(&packet, scratch, frontend, &reply_path)
+}
