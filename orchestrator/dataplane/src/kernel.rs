@@ -1,0 +1,136 @@
+//! System calls that no crate of ours wraps: BPF links by file descriptor, namespace cookies.
+//!
+//! All of this crate's `unsafe` is here.
+#![allow(
+    unsafe_code,
+    reason = "raw system calls; each block says why it is sound"
+)]
+
+use std::ffi::CString;
+use std::io;
+use std::mem::size_of;
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// `bpf(BPF_OBJ_GET)`.
+const BPF_OBJ_GET: libc::c_long = 7;
+/// `bpf(BPF_LINK_UPDATE)`.
+const BPF_LINK_UPDATE: libc::c_long = 29;
+/// Socket option of `asm-generic/socket.h` that crate libc lacks.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// The part of `union bpf_attr` that `BPF_OBJ_GET` reads.
+#[repr(C)]
+struct ObjectGet {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_LINK_UPDATE` reads.
+#[repr(C)]
+struct LinkUpdate {
+    link: u32,
+    program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
+/// Opens a pinned BPF object.
+pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let attribute = ObjectGet {
+        path: path.as_ptr() as u64,
+        fd: 0,
+        flags: 0,
+    };
+    // SAFETY: the attribute is a valid prefix of `union bpf_attr` for this command, and the path
+    // it points to lives until the call returns.
+    let fd = unsafe { bpf(BPF_OBJ_GET, &attribute) }?;
+    // SAFETY: the kernel just opened this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Replaces the program of a link without a moment between the old one and the new one.
+///
+/// Fails with `ENOLINK` when what the link was attached to is gone.
+pub(crate) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let attribute = LinkUpdate {
+        link: descriptor(link),
+        program: descriptor(program),
+        flags: 0,
+        old_program: 0,
+    };
+    // SAFETY: the attribute is a valid prefix of `union bpf_attr` for this command and holds two
+    // descriptors that are open for the length of the call.
+    unsafe { bpf(BPF_LINK_UPDATE, &attribute) }.map(drop)
+}
+
+/// The descriptor as the kernel's structures hold it; an open one is never negative.
+fn descriptor(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().unsigned_abs()
+}
+
+/// Calls `bpf(2)`.
+///
+/// # Safety
+///
+/// `attribute` must be laid out as the kernel expects it for `command`, pointers inside included.
+unsafe fn bpf<T>(command: libc::c_long, attribute: &T) -> io::Result<i32> {
+    // SAFETY: the caller vouches for the attribute; its size goes along.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attribute),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    i32::try_from(result).map_err(io::Error::other)
+}
+
+/// The number that the kernel gave to the network namespace of the calling thread. BPF programs
+/// see it too.
+pub(crate) fn netns_cookie() -> io::Result<u64> {
+    let socket = UdpSocket::bind("127.0.0.1:0").or_else(|_| UdpSocket::bind("0.0.0.0:0"))?;
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).map_err(io::Error::other)?;
+    // SAFETY: the kernel writes at most `length` bytes, which is the size of `cookie`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            std::ptr::from_mut(&mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(cookie)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_a_cookie() {
+        let cookie = netns_cookie().unwrap();
+        assert_ne!(cookie, 0);
+        assert_eq!(cookie, netns_cookie().unwrap());
+    }
+
+    #[test]
+    fn a_path_that_is_no_pin_is_an_error() {
+        assert!(open_pin(Path::new("/dev/null")).is_err());
+        assert!(open_pin(Path::new("/nowhere\0")).is_err());
+    }
+}

@@ -1,0 +1,37 @@
+//! Loads, attaches and fills the eBPF data plane of one host.
+//!
+//! The crate owns everything of orchd that is in the kernel: the programs and their maps, the
+//! pins that keep both alive without a daemon, the tunnel, the host link and the veth pairs of
+//! containers. It is told what to hold as one value, [`orch_core::network::DesiredNetwork`], and
+//! makes the kernel hold exactly that. It must not know of services, tasks, the engine or the
+//! other hosts' daemons: why something is desired is decided elsewhere.
+//!
+//! | Module | Subject |
+//! |---|---|
+//! | `plane` | [`DataPlane`]: the calls, and the order of things within each |
+//! | `wanted`, `diff`, `tables` | pure: desired state → content of maps → operations |
+//! | `maps`, `programs`, `pins` | maps, programs and links in the kernel, and their pins |
+//! | `devices`, `netlink` | the host's devices and what each is for; how to talk to the kernel |
+//! | `attachment` | a container's endpoint, and how it is remembered |
+//! | `doctor` | what a host lacks |
+
+mod attachment;
+mod devices;
+mod diff;
+mod doctor;
+mod error;
+mod kernel;
+mod maps;
+mod mounts;
+mod netlink;
+mod pins;
+mod plane;
+mod programs;
+mod tables;
+mod wanted;
+
+pub use attachment::Attachment;
+pub use doctor::{Check, doctor};
+pub use error::Error;
+pub use orch_ebpf_common::DropReason;
+pub use plane::{Config, DataPlane};

@@ -1,0 +1,358 @@
+//! The data plane of one host, as its one owner drives it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use orch_core::network::DesiredNetwork;
+use orch_ebpf_common::{Config as HostConfig, DropReason, MacAddress};
+
+use crate::attachment::Attachment;
+use crate::devices::{self, HostDevices, Outside};
+use crate::diff::diff;
+use crate::maps::Maps;
+use crate::netlink::{Changes, Device, Netlink};
+use crate::pins::Pins;
+use crate::programs::{DeviceProgram, Programs, SOCKET_PROGRAMS};
+use crate::tables::Tables;
+use crate::wanted::{Host, Wanted};
+use crate::{Error, kernel};
+
+/// What a data plane is opened with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The host's underlay address, by which the other hosts tunnel to it.
+    pub node_address: IpAddr,
+    /// UDP port of the tunnels; the same on all hosts of a cluster.
+    pub vxlan_port: u16,
+    /// Directory for pins, on a BPF file system or where one can be mounted.
+    pub bpf_dir: PathBuf,
+}
+
+/// The data plane of the network namespace in which it was opened.
+///
+/// Dropping it leaves everything running in the kernel; [`DataPlane::open`] takes it over again
+/// without losing a packet, and [`DataPlane::teardown`] removes it. All calls must come from
+/// threads in that namespace.
+pub struct DataPlane {
+    node: Ipv4Addr,
+    pins: Pins,
+    bpf_dir: PathBuf,
+    netlink: Netlink,
+    changes: Changes,
+    programs: Programs,
+    maps: Maps,
+    host: HostDevices,
+    /// What the maps hold.
+    held: Tables,
+    /// What was applied last; `None` until the first time after a start.
+    desired: Option<DesiredNetwork>,
+    outside: Outside,
+    attachments: BTreeMap<u32, Attachment>,
+    /// Whether our programs are in charge, or still those of an earlier daemon.
+    in_charge: bool,
+}
+
+impl DataPlane {
+    /// Brings the host's part up, and takes over what an earlier daemon left: maps with their
+    /// content and flows, attached programs, the endpoints of running containers.
+    ///
+    /// # Errors
+    ///
+    /// When the host lacks something that [`crate::doctor`] checks, or the node's address is not
+    /// an IPv4 address of this host.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        let IpAddr::V4(node) = config.node_address else {
+            return Err(Error::NodeAddressFamily(config.node_address));
+        };
+        let pins = Pins::open(&config.bpf_dir)?;
+        let netlink = Netlink::open()?;
+        let changes = Changes::subscribe()?;
+        let host = devices::bring_up(&netlink, node, config.vxlan_port).await?;
+        let mut programs = Programs::load(&pins)?;
+        let maps = Maps::open(programs.ebpf())?;
+        let held = maps.read()?;
+        let mut plane = Self {
+            node,
+            pins,
+            bpf_dir: config.bpf_dir,
+            outside: devices::outside(&netlink).await?,
+            attachments: devices::attachments(&netlink).await?,
+            netlink,
+            changes,
+            programs,
+            maps,
+            host,
+            held,
+            desired: None,
+            in_charge: false,
+        };
+        // If an earlier daemon's maps could not be taken over, its programs go on with them
+        // until the first `apply` has filled ours.
+        let wait = plane.held == Tables::default() && plane.pins.any_links()?;
+        plane.maps.configure(&plane.host_config()?)?;
+        plane.sync()?;
+        if !wait {
+            plane.take_charge().await?;
+        }
+        Ok(plane)
+    }
+
+    /// Makes the maps hold exactly `desired` and what is attached here, by differences.
+    ///
+    /// # Errors
+    ///
+    /// When a map refuses a change, for instance because it is full. What was changed until then
+    /// stays; the next call goes on from there.
+    pub async fn apply(&mut self, desired: &DesiredNetwork) -> Result<(), Error> {
+        self.desired = Some(desired.clone());
+        self.refresh().await
+    }
+
+    /// Waits until devices or addresses of the host changed; then call [`Self::refresh`].
+    /// Safe to cancel.
+    pub async fn changed(&self) {
+        self.changes.next().await;
+    }
+
+    /// Looks at the host's devices and addresses again, and follows their changes.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a look or a change.
+    pub async fn refresh(&mut self) -> Result<(), Error> {
+        self.outside = devices::outside(&self.netlink).await?;
+        self.sync()?;
+        if !self.in_charge {
+            return match self.desired {
+                Some(_) => self.take_charge().await,
+                None => Ok(()),
+            };
+        }
+        // Attaching what is attached already changes nothing.
+        for device in self.outside.uplinks.values() {
+            self.programs.attach_device(DeviceProgram::Uplink, device)?;
+        }
+        self.sweep_links()
+    }
+
+    /// Creates the veth pair for a container's endpoint, with the programs attached, and returns
+    /// the name of the end that the engine moves into the container.
+    ///
+    /// Attaching the same endpoint again, while its pair is whole, changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When an id is not usable, or the kernel refuses a step; then nothing is left behind.
+    pub async fn attach(&mut self, attachment: Attachment) -> Result<String, Error> {
+        attachment.validate()?;
+        let container_device = attachment.container_device();
+        if self.attachments.values().any(|known| *known == attachment)
+            && self.netlink.device(&container_device).await?.is_some()
+        {
+            return Ok(container_device);
+        }
+        self.detach(&attachment.endpoint_id).await?;
+        let mtu = self.host.task_mtu();
+        let device = devices::add_pair(&self.netlink, &attachment, mtu).await?;
+        let endpoint = attachment.endpoint_id.clone();
+        self.attachments.insert(device.index, attachment);
+        if let Err(error) = self.start(&device).await {
+            if let Err(cleanup) = self.detach(&endpoint).await {
+                tracing::warn!(%cleanup, endpoint, "cannot remove an endpoint that failed");
+            }
+            return Err(error);
+        }
+        Ok(container_device)
+    }
+
+    /// Lets the packets of a new attachment through: last of all its device comes up.
+    async fn start(&mut self, device: &Device) -> Result<(), Error> {
+        self.sync()?;
+        self.programs.attach_device(DeviceProgram::Task, device)?;
+        self.netlink.set_up(device).await
+    }
+
+    /// Removes an endpoint's veth pair and all traces of it; one that is not there is fine.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a step; calling it again goes on from there.
+    pub async fn detach(&mut self, endpoint_id: &str) -> Result<(), Error> {
+        let mut known = self.attachments.iter();
+        let Some((&index, _)) = known.find(|(_, known)| known.endpoint_id == endpoint_id) else {
+            return Ok(());
+        };
+        self.attachments.remove(&index);
+        self.sync()?;
+        self.pins.unpin_link(&DeviceProgram::Task.pin(index))?;
+        self.netlink.delete(index).await
+    }
+
+    /// The endpoints that are attached now, also those that an earlier daemon attached.
+    pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
+        self.attachments.values()
+    }
+
+    /// Detaches every endpoint that is not in `alive`: what the engine still knows. Call it once
+    /// the engine has been asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::detach`].
+    pub async fn retain(&mut self, alive: &BTreeSet<String>) -> Result<(), Error> {
+        let dead: Vec<String> = self
+            .attachments
+            .values()
+            .map(|attachment| attachment.endpoint_id.clone())
+            .filter(|endpoint| !alive.contains(endpoint))
+            .collect();
+        for endpoint in dead {
+            tracing::info!(
+                endpoint,
+                "detaching an endpoint that the engine no longer has"
+            );
+            self.detach(&endpoint).await?;
+        }
+        Ok(())
+    }
+
+    /// How many packets were dropped, per reason.
+    ///
+    /// # Errors
+    ///
+    /// When the counters cannot be read.
+    pub fn drops(&self) -> Result<BTreeMap<DropReason, u64>, Error> {
+        self.maps.drops()
+    }
+
+    /// Removes every device, link, pin and map of this host.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a step; [`Self::sweep`] goes on from there.
+    pub async fn teardown(self) -> Result<(), Error> {
+        let bpf_dir = self.bpf_dir.clone();
+        drop(self);
+        Self::sweep(&bpf_dir).await
+    }
+
+    /// Removes whatever a daemon left under `bpf_dir`, and its devices in this namespace.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a step; calling it again goes on from there.
+    pub async fn sweep(bpf_dir: &Path) -> Result<(), Error> {
+        // Links first: without its programs a device carries nothing, while a program without
+        // its maps' content would drop what it should pass.
+        Pins::remove_all(bpf_dir)?;
+        devices::remove_all(&Netlink::open()?).await
+    }
+
+    /// Makes the maps hold what they must, as far as it is known.
+    fn sync(&mut self) -> Result<(), Error> {
+        let nothing = DesiredNetwork::default();
+        let host = Host {
+            node: self.node.into(),
+            addresses: &self.outside.addresses,
+            attachments: &self.attachments,
+        };
+        let wanted = Wanted::new(self.desired.as_ref().unwrap_or(&nothing), &host);
+        for operation in diff(&self.held, &wanted) {
+            // Until the desired state is known, what an earlier daemon wrote of it stays.
+            if self.desired.is_none() && operation.is_delete() && !operation.is_local() {
+                continue;
+            }
+            self.maps.change(&operation)?;
+            self.held.record(&operation);
+        }
+        Ok(())
+    }
+
+    fn host_config(&self) -> Result<HostConfig, Error> {
+        Ok(HostConfig {
+            netns_cookie: kernel::netns_cookie()
+                .map_err(Error::io("read the cookie of the network namespace"))?,
+            node: IpAddr::V4(self.node).into(),
+            vxlan_ifindex: self.host.tunnel.index,
+            host_ifindex: self.host.host_link.index,
+            uplink_ifindex: self.host.underlay.index,
+            host_mac: MacAddress(self.host.host_link.mac),
+            reserved: [0; 6],
+        })
+    }
+
+    /// Puts our programs in the place of an earlier daemon's, and removes what it left.
+    async fn take_charge(&mut self) -> Result<(), Error> {
+        self.attach_programs().await?;
+        self.sweep_links()?;
+        self.pins.remove_other_layouts()?;
+        self.in_charge = true;
+        Ok(())
+    }
+
+    /// Attaches all programs of the host and of the containers that are there already.
+    async fn attach_programs(&mut self) -> Result<(), Error> {
+        let programs = &mut self.programs;
+        programs.attach_device(DeviceProgram::Host, &self.host.host_link_peer)?;
+        programs.attach_device(DeviceProgram::Overlay, &self.host.tunnel)?;
+        for device in self.outside.uplinks.values() {
+            programs.attach_device(DeviceProgram::Uplink, device)?;
+        }
+        let devices: BTreeMap<u32, Device> = self
+            .netlink
+            .devices()
+            .await?
+            .into_iter()
+            .map(|device| (device.index, device))
+            .collect();
+        for device in self
+            .attachments
+            .keys()
+            .filter_map(|index| devices.get(index))
+        {
+            programs.attach_device(DeviceProgram::Task, device)?;
+            if !device.up {
+                self.netlink.set_up(device).await?;
+            }
+        }
+        programs.attach_sockets()
+    }
+
+    /// Removes the links that nothing needs any more: their device is gone, or is no uplink now,
+    /// or a program of an earlier daemon has no successor.
+    fn sweep_links(&self) -> Result<(), Error> {
+        let mut used = BTreeSet::from([
+            DeviceProgram::Host.pin(self.host.host_link_peer.index),
+            DeviceProgram::Overlay.pin(self.host.tunnel.index),
+        ]);
+        let outside = self.outside.uplinks.keys();
+        used.extend(outside.map(|index| DeviceProgram::Uplink.pin(*index)));
+        let tasks = self.attachments.keys();
+        used.extend(tasks.map(|index| DeviceProgram::Task.pin(*index)));
+        used.extend(SOCKET_PROGRAMS.map(str::to_owned));
+        for name in self.pins.link_names()? {
+            if !used.contains(&name) {
+                self.pins.unpin_link(&name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A daemon's owner task may run on any thread: this need only compile.
+    #[test]
+    fn the_calls_may_be_awaited_on_any_thread() {
+        fn sendable<T: Send>(_: impl FnOnce(&'static mut DataPlane) -> T) {}
+        static NOTHING: std::sync::LazyLock<DesiredNetwork> =
+            std::sync::LazyLock::new(Default::default);
+        sendable(|plane| plane.apply(&NOTHING));
+        sendable(|plane| plane.changed());
+        sendable(|plane| plane.detach("0123456789a"));
+        sendable(|plane| plane.attach(Attachment::from_alias("").unwrap()));
+    }
+}

@@ -1,0 +1,248 @@
+//! The BPF programs: loaded against pinned maps, attached through pinned links.
+//!
+//! A link outlives the daemon by its pin. The next daemon puts its own program into the link in
+//! one step, so that there is no packet that no program sees.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use aya::programs::links::{FdLink, LinkError};
+use aya::programs::tc::TcAttachOptions;
+use aya::programs::{
+    CgroupAttachMode, CgroupSockAddr, LinkOrder, Program, ProgramError, SchedClassifier,
+    TcAttachType,
+};
+use aya::{Ebpf, EbpfLoader};
+use aya_obj::Object;
+
+use crate::netlink::Device;
+use crate::pins::Pins;
+use crate::{Error, kernel, mounts};
+
+/// The compiled programs.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("ORCH_BPF_OBJECT"));
+
+/// A program for packets that come in through a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeviceProgram {
+    /// What tasks send; on the host's end of their veth pairs.
+    Task,
+    /// What other hosts send through the tunnel.
+    Overlay,
+    /// What comes from the outside.
+    Uplink,
+    /// What the host itself sends to published ports.
+    Host,
+}
+
+impl DeviceProgram {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Task, Self::Overlay, Self::Uplink, Self::Host];
+
+    /// Its name in the object.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Task => "task_ingress",
+            Self::Overlay => "overlay_ingress",
+            Self::Uplink => "uplink_ingress",
+            Self::Host => "host_ingress",
+        }
+    }
+
+    /// Name of the pin of its link on a device. Indices, because a device may be renamed.
+    pub fn pin(self, device: u32) -> String {
+        format!("{}-{device}", self.name())
+    }
+}
+
+/// Programs for what sockets of this host connect and send to. Each is the name of its hook.
+pub(crate) const SOCKET_PROGRAMS: [&str; 7] = [
+    "connect4",
+    "connect6",
+    "sendmsg4",
+    "recvmsg4",
+    "recvmsg6",
+    "getpeername4",
+    "getpeername6",
+];
+
+/// The programs of this host, in the kernel.
+pub(crate) struct Programs {
+    ebpf: Ebpf,
+    pins: Pins,
+}
+
+impl Programs {
+    /// Loads every program against the pinned maps, and creates and pins those that lack.
+    pub fn load(pins: &Pins) -> Result<Self, Error> {
+        let object = parse()?;
+        pins.drop_unusable_maps(&object)?;
+        let mut loader = EbpfLoader::new();
+        let mut ebpf = loader.default_map_pin_directory(pins.maps()).load(OBJECT)?;
+        for name in names() {
+            load(&mut ebpf, name)?;
+        }
+        Ok(Self {
+            ebpf,
+            pins: pins.clone(),
+        })
+    }
+
+    /// The loaded object, for its maps.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Attaches a program to a device, or puts it in the place of an earlier daemon's.
+    pub fn attach_device(&mut self, program: DeviceProgram, device: &Device) -> Result<(), Error> {
+        let (name, pin) = (program.name(), program.pin(device.index));
+        if self.adopt(name, &pin)? {
+            return Ok(());
+        }
+        let failed = attach_failed(name);
+        let classifier: &mut SchedClassifier =
+            find(&mut self.ebpf, name)?.try_into().map_err(&failed)?;
+        let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+        let id = classifier
+            .attach_with_options(&device.name, TcAttachType::Ingress, options)
+            .map_err(&failed)?;
+        let link = FdLink::try_from(classifier.take_link(id).map_err(&failed)?);
+        self.pin(name, &pin, link)
+    }
+
+    /// Attaches the socket programs for every process of the system. They let pass what is not
+    /// from this host's namespace.
+    pub fn attach_sockets(&mut self) -> Result<(), Error> {
+        let root = mounts::cgroup2_root()?;
+        let cgroup = File::open(&root).map_err(Error::io(format!("open {}", root.display())))?;
+        for name in SOCKET_PROGRAMS {
+            if self.adopt(name, name)? {
+                continue;
+            }
+            let failed = attach_failed(name);
+            let program: &mut CgroupSockAddr =
+                find(&mut self.ebpf, name)?.try_into().map_err(&failed)?;
+            let id = program
+                .attach(&cgroup, CgroupAttachMode::Single)
+                .map_err(&failed)?;
+            let link = FdLink::try_from(program.take_link(id).map_err(&failed)?);
+            self.pin(name, name, link)?;
+        }
+        Ok(())
+    }
+
+    /// Puts our program into the link that is pinned as `pin`. `false` when there is none, or
+    /// only one whose device is gone.
+    fn adopt(&mut self, name: &'static str, pin: &str) -> Result<bool, Error> {
+        let path = self.pins.link(pin);
+        let adopt = || format!("take over link {}", path.display());
+        let link = match kernel::open_pin(&path) {
+            Ok(link) => link,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Error::io(adopt())(error)),
+        };
+        let program = find(&mut self.ebpf, name)?;
+        let program = program.fd().map_err(attach_failed(name))?;
+        match kernel::update_link(link.as_fd(), program.as_fd()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {
+                self.pins.unpin_link(pin)?;
+                Ok(false)
+            }
+            Err(error) => Err(Error::io(adopt())(error)),
+        }
+    }
+
+    fn pin(&self, name: &str, pin: &str, link: Result<FdLink, LinkError>) -> Result<(), Error> {
+        let program = || name.to_owned();
+        let link = link.map_err(|source| Error::Link {
+            program: program(),
+            source,
+        })?;
+        link.pin(self.pins.link(pin))
+            .map(drop)
+            .map_err(|source| Error::Pin {
+                program: program(),
+                source,
+            })
+    }
+}
+
+/// Whether the verifier took a program.
+pub(crate) type Verdict = Result<(), Error>;
+
+/// Names of all programs.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    DeviceProgram::ALL
+        .into_iter()
+        .map(DeviceProgram::name)
+        .chain(SOCKET_PROGRAMS)
+}
+
+/// Loads one program after the other, for the verifier's verdict alone, with maps that are pinned
+/// in `dir` while it lasts.
+pub(crate) fn verify(dir: &Path) -> Result<Vec<(&'static str, Verdict)>, Error> {
+    let mut loader = EbpfLoader::new();
+    let mut ebpf = loader.default_map_pin_directory(dir).load(OBJECT)?;
+    Ok(names().map(|name| (name, load(&mut ebpf, name))).collect())
+}
+
+fn parse() -> Result<Object, Error> {
+    Object::parse(OBJECT).map_err(|error| Error::Load(error.into()))
+}
+
+fn find<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, Error> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| Error::Object(format!("program {name}")))
+}
+
+fn load(ebpf: &mut Ebpf, name: &str) -> Result<(), Error> {
+    let failed = |source| Error::Program {
+        action: "load",
+        program: name.to_owned(),
+        source,
+    };
+    let program = find(ebpf, name)?;
+    if let Ok(classifier) = <&mut SchedClassifier>::try_from(&mut *program) {
+        return classifier.load().map_err(failed);
+    }
+    let program: &mut CgroupSockAddr = program.try_into().map_err(failed)?;
+    program.load().map_err(failed)
+}
+
+fn attach_failed(name: &'static str) -> impl Fn(ProgramError) -> Error {
+    move |source| Error::Program {
+        action: "attach",
+        program: name.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_object_has_exactly_the_programs_that_are_attached() {
+        let object = parse().unwrap();
+        let embedded: BTreeSet<_> = object.programs.keys().map(String::as_str).collect();
+        assert_eq!(embedded, names().collect());
+    }
+
+    #[test]
+    fn no_name_of_a_pin_has_a_dot_which_the_bpf_file_system_forbids() {
+        let object = parse().unwrap();
+        let pins = DeviceProgram::ALL.map(|program| program.pin(7));
+        let maps = object
+            .maps
+            .iter()
+            .filter(|(_, map)| map.symbol_index().is_some());
+        for name in pins.iter().chain(maps.map(|(name, _)| name)) {
+            assert!(!name.contains('.'), "{name}");
+        }
+    }
+}

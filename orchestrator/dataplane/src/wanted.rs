@@ -1,0 +1,375 @@
+//! What the maps must hold: the cluster's desired state and this host's own, in the maps' terms.
+//!
+//! Pure. Sets of backends stay whole here; into which slots they go is decided by
+//! [`crate::diff`], which knows what the kernel holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use orch_core::network::{self, DesiredNetwork, Protocol};
+use orch_ebpf_common::{
+    Address, Attachment, Backend, Be16, Endpoint, EndpointKey, FrontendKey, MacAddress,
+    NameAddresses, NameKey, Network, SandboxAddressKey, Subnet, SubnetKey, Vni,
+    names::NAME_ADDRESSES,
+};
+
+use crate::attachment;
+use crate::tables::{SubnetPrefix, Tables};
+
+/// What only this host knows.
+pub(crate) struct Host<'a> {
+    /// Its underlay address.
+    pub node: IpAddr,
+    /// All of its addresses.
+    pub addresses: &'a BTreeSet<IpAddr>,
+    /// The attachments, by the index of the host's end.
+    pub attachments: &'a BTreeMap<u32, attachment::Attachment>,
+}
+
+/// What the maps must hold.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Everything but `frontends`, `backends` and `members`, which are empty here.
+    pub tables: Tables,
+    /// The backends of every frontend.
+    pub sets: BTreeMap<FrontendKey, BTreeSet<Backend>>,
+    /// Version of the desired state.
+    pub version: u64,
+}
+
+impl Wanted {
+    /// Puts together what the maps of one host must hold.
+    pub fn new(desired: &DesiredNetwork, host: &Host<'_>) -> Self {
+        let mut tables = Tables {
+            local_addresses: host
+                .addresses
+                .iter()
+                .map(|address| (endpoint_key(Vni::HOST, *address), 1))
+                .collect(),
+            peers: desired
+                .peers
+                .iter()
+                .map(|peer| (Address::from(*peer), 1))
+                .collect(),
+            endpoints: desired.endpoints.iter().map(remote_endpoint).collect(),
+            names: desired.names.iter().filter_map(name).collect(),
+            ..Tables::default()
+        };
+        for (vni, network) in &desired.networks {
+            let flags = if network.internal {
+                Network::INTERNAL
+            } else {
+                0
+            };
+            tables.networks.insert(common_vni(*vni), Network { flags });
+            tables
+                .subnets
+                .extend(network.subnets.iter().map(|range| subnet(*vni, range)));
+        }
+        for (ifindex, attachment) in host.attachments {
+            add_attachment(&mut tables, host.node, *ifindex, attachment);
+        }
+        let sets = desired.frontends.iter().map(|(frontend, backends)| {
+            (
+                frontend_key(frontend),
+                backends.iter().map(backend).collect(),
+            )
+        });
+        Self {
+            tables,
+            sets: sets.collect(),
+            version: desired.version,
+        }
+    }
+}
+
+/// The kernel's form of a network's number.
+fn common_vni(vni: network::Vni) -> Vni {
+    Vni::new(vni.0)
+}
+
+fn endpoint_key(vni: Vni, address: IpAddr) -> EndpointKey {
+    EndpointKey {
+        vni,
+        address: address.into(),
+    }
+}
+
+fn remote_endpoint(
+    ((vni, address), node): (&(network::Vni, IpAddr), &IpAddr),
+) -> (EndpointKey, Endpoint) {
+    let endpoint = Endpoint {
+        node: Address::from(*node),
+        ..Endpoint::default()
+    };
+    (endpoint_key(common_vni(*vni), *address), endpoint)
+}
+
+fn subnet(vni: network::Vni, subnet: &network::Subnet) -> (SubnetPrefix, Subnet) {
+    let range = subnet.range;
+    let bits = SubnetKey::prefix_len(range.addr().is_ipv4(), range.prefix_len());
+    let broadcast = match range {
+        IpNet::V4(range) => Address::from(range.broadcast()),
+        IpNet::V6(_) => Address::UNSPECIFIED,
+    };
+    let key = SubnetKey {
+        vni: common_vni(vni),
+        address: range.network().into(),
+    };
+    (
+        (bits, key),
+        Subnet {
+            gateway: subnet.gateway.into(),
+            broadcast,
+        },
+    )
+}
+
+/// A name that does not fit is left to the DNS listener.
+fn name(
+    ((vni, name), addresses): (&(network::Vni, String), &BTreeSet<IpAddr>),
+) -> Option<(NameKey, NameAddresses)> {
+    let key = NameKey::new(common_vni(*vni), name)?;
+    let mut value = NameAddresses::default();
+    for (slot, address) in value.addresses.iter_mut().zip(addresses) {
+        *slot = Address::from(*address);
+    }
+    value.count = u32::try_from(addresses.len().min(NAME_ADDRESSES)).unwrap_or_default();
+    Some((key, value))
+}
+
+fn frontend_key(frontend: &network::Frontend) -> FrontendKey {
+    match frontend {
+        network::Frontend::Vip { vni, address } => {
+            FrontendKey::vip(common_vni(*vni), (*address).into())
+        }
+        network::Frontend::Published { protocol, port } => {
+            FrontendKey::published(protocol_number(*protocol), Be16::new(*port))
+        }
+    }
+}
+
+fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+        Protocol::Sctp => 132,
+    }
+}
+
+fn backend(backend: &network::Backend) -> Backend {
+    Backend {
+        vni: common_vni(backend.vni),
+        address: backend.address.into(),
+        port: Be16::new(backend.port.unwrap_or_default()),
+        ..Backend::default()
+    }
+}
+
+/// What is attached here is here, whatever the cluster's state says as yet.
+fn add_attachment(
+    tables: &mut Tables,
+    node: IpAddr,
+    ifindex: u32,
+    attachment: &attachment::Attachment,
+) {
+    let vni = common_vni(attachment.vni);
+    let address = Address::from(attachment.address.addr());
+    let sandbox = attachment.sandbox_number();
+    let endpoint = Endpoint {
+        node: node.into(),
+        ifindex,
+        mac: MacAddress(attachment.mac),
+        ..Endpoint::default()
+    };
+    tables
+        .endpoints
+        .insert(EndpointKey { vni, address }, endpoint);
+    tables.attachments.insert(
+        ifindex,
+        Attachment {
+            sandbox,
+            vni,
+            address,
+            ..Attachment::default()
+        },
+    );
+    tables
+        .sandbox_addresses
+        .insert(SandboxAddressKey { sandbox, address }, vni);
+    let networks = tables.sandboxes.entry(sandbox).or_default();
+    // Names are looked for in the first few networks of a container only.
+    if let Some(slot) = networks.networks.get_mut(networks.count as usize) {
+        *slot = vni;
+        networks.count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_core::network::{Backend as CoreBackend, Frontend as CoreFrontend, OverlayNetwork};
+    use orch_ebpf_common::Sandbox;
+
+    use super::*;
+
+    const NODE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn attached(address: &str, vni: u32, sandbox: &str) -> attachment::Attachment {
+        attachment::Attachment {
+            endpoint_id: "0123456789ab".into(),
+            sandbox_id: sandbox.into(),
+            vni: network::Vni(vni),
+            address: address.parse().unwrap(),
+            mac: [2, 0x42, 10, 0, 10, 7],
+        }
+    }
+
+    fn wanted(
+        desired: &DesiredNetwork,
+        attachments: &BTreeMap<u32, attachment::Attachment>,
+    ) -> Wanted {
+        Wanted::new(
+            desired,
+            &Host {
+                node: NODE,
+                addresses: &BTreeSet::from([NODE]),
+                attachments,
+            },
+        )
+    }
+
+    #[test]
+    fn an_attachment_makes_its_endpoint_local() {
+        let mut desired = DesiredNetwork::default();
+        desired
+            .endpoints
+            .insert((network::Vni(4096), ip("10.0.10.7")), ip("192.0.2.9"));
+        desired
+            .endpoints
+            .insert((network::Vni(4096), ip("10.0.10.8")), ip("192.0.2.9"));
+        let attachments = BTreeMap::from([(17, attached("10.0.10.7/24", 4096, "box"))]);
+
+        let tables = wanted(&desired, &attachments).tables;
+
+        let at = |text| tables.endpoints[&endpoint_key(Vni::new(4096), ip(text))];
+        assert_eq!(
+            (at("10.0.10.7").ifindex, at("10.0.10.7").node),
+            (17, NODE.into())
+        );
+        assert_eq!(
+            (at("10.0.10.8").ifindex, at("10.0.10.8").node),
+            (0, ip("192.0.2.9").into())
+        );
+        assert_eq!(tables.attachments[&17].address, ip("10.0.10.7").into());
+    }
+
+    #[test]
+    fn a_container_on_two_networks_is_one_sandbox() {
+        let attachments = BTreeMap::from([
+            (17, attached("10.0.10.7/24", 4096, "box")),
+            (18, attached("10.0.11.7/24", 4097, "box")),
+            (19, attached("10.0.10.8/24", 4096, "other")),
+        ]);
+
+        let tables = wanted(&DesiredNetwork::default(), &attachments).tables;
+
+        let sandbox = tables.sandboxes[&attachments[&17].sandbox_number()];
+        assert_eq!(sandbox.count, 2);
+        assert_eq!(sandbox.networks[..2], [Vni::new(4096), Vni::new(4097)]);
+        assert_eq!(
+            (tables.sandboxes.len(), tables.sandbox_addresses.len()),
+            (2, 3)
+        );
+    }
+
+    #[test]
+    fn more_networks_than_fit_do_no_harm() {
+        let attachments = (0..12)
+            .map(|n| (n, attached(&format!("10.0.{n}.7/24"), 4096 + n, "box")))
+            .collect();
+        let tables = wanted(&DesiredNetwork::default(), &attachments).tables;
+        let sandbox = tables.sandboxes.values().next().unwrap();
+        assert_eq!(sandbox.count as usize, Sandbox::NETWORKS);
+    }
+
+    #[test]
+    fn networks_bring_their_subnets() {
+        let network = OverlayNetwork {
+            id: orch_core::ids::NetworkId::from_random(1),
+            subnets: vec![network::Subnet {
+                range: "10.0.10.0/24".parse().unwrap(),
+                gateway: ip("10.0.10.1"),
+            }],
+            internal: true,
+        };
+        let mut desired = DesiredNetwork::default();
+        desired.networks.insert(network::Vni(4096), network);
+
+        let tables = wanted(&desired, &BTreeMap::new()).tables;
+
+        assert_eq!(tables.networks[&Vni::new(4096)].flags, Network::INTERNAL);
+        let key = SubnetKey {
+            vni: Vni::new(4096),
+            address: ip("10.0.10.0").into(),
+        };
+        let subnet = tables.subnets[&(32 + 96 + 24, key)];
+        assert_eq!(subnet.broadcast, ip("10.0.10.255").into());
+    }
+
+    #[test]
+    fn frontends_keep_their_whole_sets_and_ports() {
+        let backend = |address: &str, port| CoreBackend {
+            vni: network::Vni(4096),
+            address: ip(address),
+            port,
+        };
+        let vip = CoreFrontend::Vip {
+            vni: network::Vni(4096),
+            address: ip("10.0.10.2"),
+        };
+        let published = CoreFrontend::Published {
+            protocol: Protocol::Udp,
+            port: 53,
+        };
+        let mut desired = DesiredNetwork::default();
+        desired.frontends.insert(vip, BTreeSet::new());
+        desired.frontends.insert(
+            published,
+            BTreeSet::from([backend("10.0.10.7", Some(5353)), backend("10.0.10.8", None)]),
+        );
+
+        let sets = wanted(&desired, &BTreeMap::new()).sets;
+
+        let vip = FrontendKey::vip(Vni::new(4096), ip("10.0.10.2").into());
+        assert!(sets[&vip].is_empty());
+        let ports: Vec<_> = sets[&FrontendKey::published(17, Be16::new(53))]
+            .iter()
+            .map(|backend| backend.port.get())
+            .collect();
+        assert_eq!(ports, [5353, 0]);
+    }
+
+    #[test]
+    fn names_are_cut_to_what_the_kernel_answers() {
+        let mut desired = DesiredNetwork::default();
+        let addresses: BTreeSet<_> = (1..=40).map(|n| IpAddr::from([10, 0, 10, n])).collect();
+        desired
+            .names
+            .insert((network::Vni(4096), "tasks.redis".into()), addresses);
+        desired
+            .names
+            .insert((network::Vni(4096), "x".repeat(64)), BTreeSet::new());
+
+        let names = wanted(&desired, &BTreeMap::new()).tables.names;
+
+        let key = NameKey::new(Vni::new(4096), "tasks.redis").unwrap();
+        assert_eq!(names.len(), 1);
+        assert_eq!(names[&key].count as usize, NAME_ADDRESSES);
+        assert_eq!(names[&key].addresses[31], ip("10.0.10.32").into());
+    }
+}

@@ -1,0 +1,103 @@
+//! The desired state of a small cluster, and its way to the hosts of a lab.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use orch_core::ids::NetworkId;
+use orch_core::network::{Backend, DesiredNetwork, Frontend, OverlayNetwork, Protocol, Subnet};
+
+use crate::lab::{Container, Host, Lab, VNI, overlay};
+
+/// The virtual address that tests use.
+pub const VIP: u8 = 200;
+/// The port that servers listen on.
+pub const PORT: u16 = 6379;
+/// The port that is published for them.
+pub const PUBLISHED: u16 = 8080;
+
+/// A desired state under construction.
+pub struct Cluster<'a> {
+    lab: &'a Lab,
+    desired: DesiredNetwork,
+}
+
+impl<'a> Cluster<'a> {
+    /// One network and no tasks.
+    pub fn new(lab: &'a Lab) -> Self {
+        let network = OverlayNetwork {
+            id: NetworkId::from_random(1),
+            subnets: vec![Subnet {
+                range: "10.0.10.0/24".parse().unwrap(),
+                gateway: overlay(1),
+            }],
+            internal: false,
+        };
+        let desired = DesiredNetwork {
+            version: 0,
+            peers: lab.hosts.iter().map(|host| host.address).collect(),
+            networks: BTreeMap::from([(VNI, network)]),
+            ..DesiredNetwork::default()
+        };
+        Self { lab, desired }
+    }
+
+    /// Adds a task's address.
+    pub fn endpoint(&mut self, container: &Container, host: &Host) -> &mut Self {
+        self.desired
+            .endpoints
+            .insert((VNI, container.address), host.address);
+        self
+    }
+
+    /// Sets the backends of the virtual address.
+    pub fn vip(&mut self, backends: &[&Container]) -> &mut Self {
+        let frontend = Frontend::Vip {
+            vni: VNI,
+            address: overlay(VIP),
+        };
+        self.frontend(frontend, backends, None)
+    }
+
+    /// Sets the backends of the published port.
+    pub fn publish(&mut self, protocol: Protocol, backends: &[&Container]) -> &mut Self {
+        let frontend = Frontend::Published {
+            protocol,
+            port: PUBLISHED,
+        };
+        self.frontend(frontend, backends, Some(PORT))
+    }
+
+    fn frontend(
+        &mut self,
+        frontend: Frontend,
+        backends: &[&Container],
+        port: Option<u16>,
+    ) -> &mut Self {
+        let backend = |container: &&Container| Backend {
+            vni: VNI,
+            address: container.address,
+            port,
+        };
+        self.desired
+            .frontends
+            .insert(frontend, backends.iter().map(backend).collect());
+        self
+    }
+
+    /// Sets the addresses of a name.
+    pub fn name(&mut self, name: &str, addresses: &[IpAddr]) -> &mut Self {
+        let addresses = addresses.iter().copied().collect();
+        self.desired.names.insert((VNI, name.to_owned()), addresses);
+        self
+    }
+
+    /// Applies it on every host.
+    pub fn apply(&mut self) {
+        self.desired.version += 1;
+        for host in &self.lab.hosts {
+            let mut desired = self.desired.clone();
+            desired.peers.remove(&host.address);
+            host.apply(&desired);
+        }
+    }
+}

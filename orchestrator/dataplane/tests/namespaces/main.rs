@@ -1,0 +1,11 @@
+//! The data plane between real network namespaces: real sockets, real `ping`, real programs.
+//!
+//! Needs root, and `ip`, `nsenter` and `ping`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+mod cluster;
+mod lab;
+mod lifecycle;
+mod overlay;
+mod published;
+mod sockets;
