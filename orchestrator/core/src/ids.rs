@@ -93,7 +93,12 @@ mod tests {
 
     #[test]
     fn wrong_lengths_and_characters_are_refused() {
-        for text in ["", "abc", "ABCDEFGHIJKLMNOPQRSTUVWXY", "0123456789012345678901234_"] {
+        for text in [
+            "",
+            "abc",
+            "ABCDEFGHIJKLMNOPQRSTUVWXY",
+            "0123456789012345678901234_",
+        ] {
             assert_eq!(TaskId::parse(text), Err(InvalidId(text.to_owned())));
         }
     }

@@ -163,14 +163,18 @@ pub fn may_move(actor: Actor, from: TaskState, to: TaskState) -> bool {
 mod tests {
     use super::*;
 
-    const ACTORS: [Actor; 4] =
-        [Actor::Allocator, Actor::Scheduler, Actor::Agent, Actor::Manager];
+    const ACTORS: [Actor; 4] = [
+        Actor::Allocator,
+        Actor::Scheduler,
+        Actor::Agent,
+        Actor::Manager,
+    ];
 
     fn moves() -> impl Iterator<Item = (Actor, TaskState, TaskState)> {
         ACTORS.into_iter().flat_map(|actor| {
-            TaskState::ALL.into_iter().flat_map(move |from| {
-                TaskState::ALL.into_iter().map(move |to| (actor, from, to))
-            })
+            TaskState::ALL
+                .into_iter()
+                .flat_map(move |from| TaskState::ALL.into_iter().map(move |to| (actor, from, to)))
         })
     }
 

@@ -34,6 +34,9 @@ impl Add<Duration> for Timestamp {
 
     /// Saturates at the end of representable time (year 2554).
     fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }

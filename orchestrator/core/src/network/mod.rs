@@ -4,12 +4,18 @@
 //! dispatcher with its version, and is applied by the data plane, which diffs it against what it
 //! holds. Nothing here knows about BPF maps, links or namespaces.
 
+mod desired;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+pub use desired::desired;
 
 use crate::ids::NetworkId;
 

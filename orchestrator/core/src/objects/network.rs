@@ -26,6 +26,10 @@ pub struct Network {
     pub vni: Vni,
     /// The ranges in use, as asked for or cut from the cluster's pools.
     pub subnets: Vec<Subnet>,
+    /// The address given out last. The search for a free one goes on behind it, so that an
+    /// address rests before it is used again.
+    #[serde(default)]
+    pub last_address: Option<IpAddr>,
 }
 
 /// What the user asked for.

@@ -24,6 +24,21 @@ pub struct Node {
     pub manager: Option<ManagerStatus>,
 }
 
+impl Node {
+    /// Where its tunnel packets come from and go to; `None` until it registered.
+    pub fn underlay(&self) -> Option<IpAddr> {
+        self.description
+            .as_ref()
+            .and_then(|d| d.data_path_address)
+            .or(self.status.address)
+    }
+
+    /// Whether what runs there counts as running: the node is not known to be down.
+    pub fn may_serve(&self) -> bool {
+        self.status.state != NodeState::Down
+    }
+}
+
 /// What the user may change of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSpec {

@@ -52,6 +52,25 @@ pub struct ServiceSpec {
     pub endpoint: EndpointSpec,
 }
 
+impl ServiceSpec {
+    /// The networks its tasks are attached to; none means the ingress network. Networks of the
+    /// task spec win over those at the top level.
+    pub fn networks(&self) -> &[NetworkAttachmentConfig] {
+        if self.task.networks.is_empty() {
+            &self.networks
+        } else {
+            &self.task.networks
+        }
+    }
+
+    /// How many tasks it asks for.
+    pub fn replicas(&self) -> u64 {
+        match self.mode {
+            ServiceMode::Replicated { replicas } => replicas,
+        }
+    }
+}
+
 /// How many tasks, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServiceMode {
@@ -77,6 +96,25 @@ pub struct UpdateConfig {
     pub max_failure_millionths: u32,
     /// Which of the old and the new task goes first.
     pub order: UpdateOrder,
+}
+
+impl UpdateConfig {
+    /// Docker's time to watch a new task for failure.
+    pub const DEFAULT_MONITOR: Duration = Duration::from_secs(5);
+}
+
+impl Default for UpdateConfig {
+    /// Docker's defaults: one task at a time, without pauses, stopping at the first failure.
+    fn default() -> Self {
+        Self {
+            parallelism: 1,
+            delay: Duration::ZERO,
+            failure_action: FailureAction::Pause,
+            monitor: None,
+            max_failure_millionths: 0,
+            order: UpdateOrder::StopFirst,
+        }
+    }
 }
 
 /// What to do when new tasks fail.

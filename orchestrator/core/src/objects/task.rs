@@ -34,8 +34,52 @@ pub struct Task {
     pub desired: DesiredState,
     /// A replacement is started at this moment at the earliest (restart delay).
     pub not_before: Option<Timestamp>,
+    /// When it was first seen running; `None` if it never was. Managers' clock.
+    #[serde(default)]
+    pub running_since: Option<Timestamp>,
     /// Its addresses.
     pub attachments: Vec<NetworkAttachment>,
+}
+
+impl Task {
+    /// The service it belongs to; `None` for attachments.
+    pub fn service(&self) -> Option<&ServiceId> {
+        match &self.owner {
+            TaskOwner::Service { id, .. } => Some(id),
+            TaskOwner::Attachment { .. } => None,
+        }
+    }
+
+    /// The replica's number; `None` for attachments.
+    pub fn slot(&self) -> Option<u64> {
+        match &self.owner {
+            TaskOwner::Service { slot, .. } => Some(*slot),
+            TaskOwner::Attachment { .. } => None,
+        }
+    }
+
+    /// Whether the managers want it to run, now or soon.
+    pub fn is_wanted(&self) -> bool {
+        self.desired <= DesiredState::Running
+    }
+
+    /// Whether it serves clients: it runs and nobody told it to stop.
+    pub fn is_serving(&self) -> bool {
+        self.is_wanted() && self.status.state == TaskState::Running
+    }
+
+    /// Whether its addresses are taken: it has some and has not ended.
+    pub fn holds_addresses(&self) -> bool {
+        !self.status.state.is_terminal()
+    }
+
+    /// Its addresses in that network.
+    pub fn addresses_in(&self, network: &NetworkId) -> impl Iterator<Item = IpAddr> {
+        self.attachments
+            .iter()
+            .filter(move |a| a.network == *network)
+            .flat_map(|a| a.addresses.iter().map(IpNet::addr))
+    }
 }
 
 /// What a task belongs to.
@@ -63,7 +107,7 @@ pub enum TaskOwner {
 pub struct TaskStatus {
     /// How far it came.
     pub state: TaskState,
-    /// When it came there.
+    /// When it came there, by the managers' clock: they stamp it when they take the report.
     pub since: Timestamp,
     /// What happened last, in words.
     pub message: String,
@@ -328,4 +372,3 @@ pub struct LogDriver {
     /// Its options.
     pub options: BTreeMap<String, String>,
 }
-

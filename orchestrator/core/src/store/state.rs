@@ -52,6 +52,10 @@ impl Object {
 }
 
 /// One step of a transaction: the unit of the replicated log.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most changes are puts, and none lives long"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// Creates or replaces an object.
@@ -156,7 +160,10 @@ impl State {
     /// Makes one committed entry true. All of it or, on error, nothing.
     pub fn apply(&mut self, index: u64, changes: &[Change]) -> Result<(), ApplyError> {
         if index <= self.version {
-            return Err(ApplyError::OutOfOrder { version: self.version, index });
+            return Err(ApplyError::OutOfOrder {
+                version: self.version,
+                index,
+            });
         }
         let mut next = self.clone();
         for change in changes {
@@ -164,7 +171,10 @@ impl State {
                 Change::Put(object) => next.put(index, object.clone()),
                 Change::Remove(key) => {
                     if !next.remove(key) {
-                        return Err(ApplyError::Missing { index, key: key.clone() });
+                        return Err(ApplyError::Missing {
+                            index,
+                            key: key.clone(),
+                        });
                     }
                 }
             }

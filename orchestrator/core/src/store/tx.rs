@@ -47,7 +47,12 @@ impl Deref for Tx<'_> {
 impl<'a> Tx<'a> {
     /// A transaction against `base` at the moment `now`.
     pub fn new(base: &State, now: Timestamp, entropy: &'a mut Entropy) -> Self {
-        Self { now, entropy, working: base.clone(), changes: Vec::new() }
+        Self {
+            now,
+            entropy,
+            working: base.clone(),
+            changes: Vec::new(),
+        }
     }
 
     /// The moment of the decision.

@@ -1,0 +1,80 @@
+//! Tunnel identifiers and address ranges of networks.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::addresses::first_host;
+use crate::control::ControlError;
+use crate::network::{Subnet, Vni};
+use crate::objects::NetworkSpec;
+use crate::store::State;
+
+/// An identifier that no network has: the one behind the highest in use, so that a network
+/// does not inherit the tunnels of one just removed; the lowest free one when those are spent.
+pub fn free_vni(state: &State) -> Result<Vni, ControlError> {
+    let used: BTreeSet<u32> = state.networks().map(|n| n.vni.0).collect();
+    let next = used.last().map_or(Vni::MIN.0, |highest| highest + 1);
+    if next <= Vni::MAX.0 {
+        return Ok(Vni(next));
+    }
+    let lowest = (Vni::MIN.0..=Vni::MAX.0).find(|vni| !used.contains(vni));
+    lowest.map(Vni).ok_or_else(|| {
+        ControlError::ResourceExhausted("all VXLAN network identifiers are in use".to_owned())
+    })
+}
+
+/// The ranges of a new network: those asked for, or one cut from the cluster's pools. None of
+/// them overlaps a range of another network.
+pub fn subnets(state: &State, spec: &NetworkSpec) -> Result<Vec<Subnet>, ControlError> {
+    let used: Vec<IpNet> = state
+        .networks()
+        .flat_map(|n| n.subnets.iter().map(|s| s.range))
+        .collect();
+    if spec.ipam.is_empty() {
+        let range = cut(state, &used)?;
+        return Ok(vec![Subnet {
+            range,
+            gateway: first_host(range),
+        }]);
+    }
+    let mut subnets = Vec::new();
+    for config in &spec.ipam {
+        if used.iter().any(|range| overlap(*range, config.subnet)) {
+            return Err(ControlError::PermissionDenied(
+                "Pool overlaps with other one on this address space".to_owned(),
+            ));
+        }
+        let gateway = config.gateway.unwrap_or_else(|| first_host(config.subnet));
+        subnets.push(Subnet {
+            range: config.subnet,
+            gateway,
+        });
+    }
+    Ok(subnets)
+}
+
+fn cut(state: &State, used: &[IpNet]) -> Result<IpNet, ControlError> {
+    let cluster = state
+        .cluster()
+        .ok_or_else(|| ControlError::not_found("cluster", "default"))?;
+    let mut candidates = cluster
+        .address_pools
+        .iter()
+        .filter_map(|pool| pool.subnets(cluster.subnet_size).ok())
+        .flatten();
+    candidates
+        .find(|range| !used.iter().any(|other| overlap(*range, *other)))
+        .ok_or_else(|| {
+            ControlError::ResourceExhausted(
+                "could not find an available, non-overlapping address pool among the defaults to \
+             assign to the network"
+                    .to_owned(),
+            )
+        })
+}
+
+/// Whether two ranges share an address. Ranges nest or are apart.
+pub(crate) fn overlap(a: IpNet, b: IpNet) -> bool {
+    a.contains(&b) || b.contains(&a)
+}

@@ -1,0 +1,91 @@
+//! Addresses of tasks: `New` becomes `Pending`, or stays with the reason.
+
+use super::endpoints::Refusals;
+use super::{AddressBook, networks_of};
+use crate::objects::task::NetworkAttachment;
+use crate::objects::{Network, Service, Task};
+use crate::store::{Object, Tx};
+use crate::task_state::TaskState;
+
+/// Gives every new task its addresses, oldest first.
+pub(super) fn settle(tx: &mut Tx<'_>, book: &mut AddressBook, refusals: &Refusals) {
+    let mut new: Vec<Task> = tx
+        .tasks()
+        .filter(|t| t.status.state == TaskState::New && t.is_wanted())
+        .map(|t| Task::clone(t))
+        .collect();
+    new.sort_by_key(|t| (t.meta.created_at, t.slot()));
+    for mut task in new {
+        let Some(service) = task.service().and_then(|id| tx.service(id)).cloned() else {
+            continue;
+        };
+        let refused = refusals.get(&service.id).cloned().map_or(Ok(()), Err);
+        match refused.and_then(|()| attachments(tx, &service, book)) {
+            Ok(attachments) => {
+                task.attachments = attachments;
+                task.status.state = TaskState::Pending;
+                task.status.since = tx.now();
+                task.status.message = "pending task scheduling".to_owned();
+                task.status.error.clear();
+                tx.put(Object::Task(task));
+            }
+            Err(reason) if reason != task.status.error => {
+                task.status.error = reason;
+                tx.put(Object::Task(task));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// One address per network, or none at all and the reason.
+fn attachments(
+    tx: &mut Tx<'_>,
+    service: &Service,
+    book: &mut AddressBook,
+) -> Result<Vec<NetworkAttachment>, String> {
+    let wanted = networks_of(tx, &service.spec);
+    if wanted.is_empty() {
+        return Err("there is no ingress network to attach the task to".to_owned());
+    }
+    let mut given = Vec::new();
+    match take_each(tx, wanted, book, &mut given) {
+        Ok(networks) => {
+            for network in networks {
+                tx.put(Object::Network(network));
+            }
+            Ok(given)
+        }
+        Err(reason) => {
+            for attachment in &given {
+                for address in &attachment.addresses {
+                    book.release(&attachment.network, address.addr());
+                }
+            }
+            Err(reason)
+        }
+    }
+}
+
+fn take_each(
+    tx: &Tx<'_>,
+    wanted: Vec<(crate::ids::NetworkId, Vec<String>)>,
+    book: &mut AddressBook,
+    given: &mut Vec<NetworkAttachment>,
+) -> Result<Vec<Network>, String> {
+    let mut networks = Vec::new();
+    for (id, aliases) in wanted {
+        let found = tx
+            .network(&id)
+            .ok_or_else(|| format!("network {id} not found"))?;
+        let mut network = Network::clone(found);
+        let address = book.take_next(&mut network).map_err(|e| e.to_string())?;
+        given.push(NetworkAttachment {
+            network: id,
+            addresses: vec![address],
+            aliases,
+        });
+        networks.push(network);
+    }
+    Ok(networks)
+}

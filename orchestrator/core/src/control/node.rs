@@ -1,0 +1,160 @@
+//! Nodes: admission, sessions, the user's settings, removal.
+
+use std::net::IpAddr;
+
+use super::ControlError;
+use crate::ids::NodeId;
+use crate::objects::node::{Availability, NodeDescription, NodeState, NodeStatus, Role};
+use crate::objects::task::TaskOwner;
+use crate::objects::{Labels, Meta, Node, NodeSpec, Task};
+use crate::store::{Object, ObjectKey, Tx};
+use crate::task_state::{Actor, TaskState, may_move};
+use crate::validate;
+
+fn get(tx: &Tx<'_>, id: &NodeId) -> Result<Node, ControlError> {
+    tx.node(id)
+        .map(|n| Node::clone(n))
+        .ok_or_else(|| ControlError::not_found("node", id))
+}
+
+/// Records a host whose certificate request came with a good token. Asking again changes nothing.
+pub fn admit_node(
+    tx: &mut Tx<'_>,
+    id: &NodeId,
+    role: Role,
+    availability: Availability,
+) -> Result<(), ControlError> {
+    if tx.cluster().is_none() {
+        return Err(ControlError::FailedPrecondition(
+            "there is no cluster to join".to_owned(),
+        ));
+    }
+    if tx.node(id).is_some() {
+        return Ok(());
+    }
+    tx.put(Object::Node(Node {
+        id: id.clone(),
+        meta: Meta::default(),
+        spec: NodeSpec {
+            name: None,
+            labels: Labels::new(),
+            role,
+            availability,
+        },
+        description: None,
+        status: NodeStatus {
+            state: NodeState::Unknown,
+            message: "Node has not reported yet".to_owned(),
+            address: None,
+        },
+        manager: None,
+    }));
+    Ok(())
+}
+
+/// A node registered with the dispatcher: it is ready, at this underlay address.
+pub fn open_session(
+    tx: &mut Tx<'_>,
+    id: &NodeId,
+    description: NodeDescription,
+    address: IpAddr,
+) -> Result<(), ControlError> {
+    let old = get(tx, id)?;
+    let mut node = old.clone();
+    node.description = Some(description);
+    node.status = NodeStatus {
+        state: NodeState::Ready,
+        message: String::new(),
+        address: Some(address),
+    };
+    if node != old {
+        tx.put(Object::Node(node));
+    }
+    Ok(())
+}
+
+/// Records what the managers found out about a node's health.
+pub fn set_node_state(
+    tx: &mut Tx<'_>,
+    id: &NodeId,
+    state: NodeState,
+    message: &str,
+) -> Result<(), ControlError> {
+    let mut node = get(tx, id)?;
+    if node.status.state != state || node.status.message != message {
+        node.status.state = state;
+        node.status.message = message.to_owned();
+        tx.put(Object::Node(node));
+    }
+    Ok(())
+}
+
+/// Changes what the user may change of a node.
+pub fn update_node(
+    tx: &mut Tx<'_>,
+    id: &NodeId,
+    version: u64,
+    spec: NodeSpec,
+) -> Result<(), ControlError> {
+    let mut node = get(tx, id)?;
+    if node.meta.version != version {
+        return Err(ControlError::OutOfSequence);
+    }
+    validate::node_spec(&spec)?;
+    if spec.role != node.spec.role {
+        return Err(role_change_refused(tx, spec.role));
+    }
+    node.spec = spec;
+    tx.put(Object::Node(node));
+    Ok(())
+}
+
+fn role_change_refused(tx: &Tx<'_>, wanted: Role) -> ControlError {
+    let managers = tx.nodes().filter(|n| n.spec.role == Role::Manager).count();
+    if wanted == Role::Worker && managers <= 1 {
+        return ControlError::FailedPrecondition(
+            "attempting to demote the last manager of the swarm".to_owned(),
+        );
+    }
+    ControlError::Unimplemented(
+        "this version runs one manager: the role of a node cannot be changed".to_owned(),
+    )
+}
+
+/// Forgets a node. What ran there is written off at once.
+pub fn remove_node(tx: &mut Tx<'_>, id: &NodeId, force: bool) -> Result<(), ControlError> {
+    let node = get(tx, id)?;
+    if node.manager.is_some() {
+        return Err(ControlError::FailedPrecondition(format!(
+            "node {id} is a cluster manager and is a member of the raft cluster. \
+             It must be demoted to worker before removal"
+        )));
+    }
+    if node.status.state == NodeState::Ready && !force {
+        return Err(ControlError::FailedPrecondition(format!(
+            "node {id} is not down and can't be removed"
+        )));
+    }
+    let lost: Vec<_> = tx
+        .tasks()
+        .filter(|t| t.node.as_ref() == Some(id))
+        .map(|t| Task::clone(t))
+        .collect();
+    for task in lost {
+        write_off(tx, task);
+    }
+    tx.remove(ObjectKey::Node(id.clone()));
+    Ok(())
+}
+
+/// The node is gone for good: its attachments vanish, its tasks are orphaned.
+fn write_off(tx: &mut Tx<'_>, mut task: Task) {
+    if matches!(task.owner, TaskOwner::Attachment { .. }) {
+        tx.remove(ObjectKey::Task(task.id));
+    } else if may_move(Actor::Manager, task.status.state, TaskState::Orphaned) {
+        task.status.state = TaskState::Orphaned;
+        task.status.since = tx.now();
+        task.status.message = "node removed".to_owned();
+        tx.put(Object::Task(task));
+    }
+}

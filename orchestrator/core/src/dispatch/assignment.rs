@@ -1,0 +1,82 @@
+//! Everything that one node must know and do, as one value.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{NetworkId, NodeId};
+use crate::network::{self, DesiredNetwork};
+use crate::objects::{Network, Task};
+use crate::store::State;
+use crate::task_state::TaskState;
+
+/// Everything that one node must know and do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Store version it was computed from.
+    pub version: u64,
+    /// The node's tasks that have not ended, those to be stopped included. What the node runs
+    /// beside them has no business there.
+    pub tasks: Vec<Task>,
+    /// The networks of these tasks and all attachable ones.
+    pub networks: Vec<Network>,
+    /// What its data plane must hold.
+    pub network: DesiredNetwork,
+    /// How often the node must report that it lives.
+    pub heartbeat_period: Duration,
+}
+
+impl Assignment {
+    /// Whether both tell a node the same. Versions do not count: they change with every entry.
+    pub fn same_content(&self, other: &Self) -> bool {
+        let desired = |a: &Self| DesiredNetwork {
+            version: 0,
+            ..a.network.clone()
+        };
+        let networks_equal = self.networks.len() == other.networks.len()
+            && self
+                .networks
+                .iter()
+                .zip(&other.networks)
+                .all(|(a, b)| same_network(a, b));
+        self.tasks == other.tasks
+            && networks_equal
+            && self.heartbeat_period == other.heartbeat_period
+            && desired(self) == desired(other)
+    }
+}
+
+/// A network's address cursor moves with every task of the cluster and is no business of a node.
+fn same_network(a: &Network, b: &Network) -> bool {
+    a.id == b.id && a.spec == b.spec && a.vni == b.vni && a.subnets == b.subnets
+}
+
+/// The assignment of `node`; `None` when there is no such node or no cluster.
+pub fn assignment(state: &State, node: &NodeId) -> Option<Assignment> {
+    let cluster = state.cluster()?;
+    state.node(node)?;
+    let given = TaskState::Assigned..=TaskState::Running;
+    let tasks: Vec<Task> = state
+        .tasks()
+        .filter(|t| t.node.as_ref() == Some(node) && t.service().is_some())
+        .filter(|t| given.contains(&t.status.state))
+        .map(|t| Task::clone(t))
+        .collect();
+    let used: BTreeSet<&NetworkId> = tasks
+        .iter()
+        .flat_map(|t| t.attachments.iter().map(|a| &a.network))
+        .collect();
+    let networks = state
+        .networks()
+        .filter(|n| n.spec.attachable || used.contains(&n.id))
+        .map(|n| Network::clone(n))
+        .collect();
+    Some(Assignment {
+        version: state.version(),
+        networks,
+        network: network::desired(state, node),
+        heartbeat_period: cluster.spec.heartbeat_period,
+        tasks,
+    })
+}

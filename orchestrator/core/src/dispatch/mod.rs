@@ -1,0 +1,21 @@
+//! What a node is told to do, and which nodes are alive.
+
+mod assignment;
+mod sessions;
+
+use serde::{Deserialize, Serialize};
+
+pub use assignment::{Assignment, assignment};
+pub use sessions::Sessions;
+
+use crate::ids::TaskId;
+use crate::objects::task::TaskStatus;
+
+/// A node reports how far one of its tasks came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// The task.
+    pub id: TaskId,
+    /// Its status. The managers stamp `since` themselves.
+    pub status: TaskStatus,
+}

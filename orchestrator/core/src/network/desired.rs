@@ -1,0 +1,225 @@
+//! Computes what one node's data plane must hold from the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Backend, DesiredNetwork, Frontend, OverlayNetwork, Vni};
+use crate::ids::{NetworkId, NodeId, ServiceId};
+use crate::objects::service::{EndpointMode, PublishMode};
+use crate::objects::task::TaskOwner;
+use crate::objects::{Service, Task};
+use crate::store::State;
+use crate::task_state::TaskState;
+
+/// Everything that the data plane of `node` must hold.
+pub fn desired(state: &State, node: &NodeId) -> DesiredNetwork {
+    let mut view = View::of(state, node);
+    view.add_topology();
+    view.add_endpoints();
+    let serving = serving_tasks(state);
+    for service in state.services() {
+        let tasks = serving.get(&service.id).map_or(&[][..], Vec::as_slice);
+        view.add_vips(service, tasks);
+        view.add_published(service, tasks);
+        view.add_names(service, tasks);
+    }
+    view.out
+}
+
+/// The tasks that serve clients, per service: running, wanted, on a node that is not down.
+fn serving_tasks(state: &State) -> BTreeMap<&ServiceId, Vec<&Arc<Task>>> {
+    let mut serving = BTreeMap::<_, Vec<_>>::new();
+    for task in state.tasks().filter(|t| t.is_serving()) {
+        let alive = task
+            .node
+            .as_ref()
+            .and_then(|n| state.node(n))
+            .is_some_and(|n| n.may_serve());
+        if let (true, Some(service)) = (alive, task.service()) {
+            serving.entry(service).or_default().push(task);
+        }
+    }
+    serving
+}
+
+struct View<'a> {
+    state: &'a State,
+    node: &'a NodeId,
+    vnis: BTreeMap<&'a NetworkId, Vni>,
+    out: DesiredNetwork,
+}
+
+impl<'a> View<'a> {
+    fn of(state: &'a State, node: &'a NodeId) -> Self {
+        let vnis = state.networks().map(|n| (&n.id, n.vni)).collect();
+        let out = DesiredNetwork {
+            version: state.version(),
+            ..DesiredNetwork::default()
+        };
+        Self {
+            state,
+            node,
+            vnis,
+            out,
+        }
+    }
+
+    fn add_topology(&mut self) {
+        let others = self.state.nodes().filter(|n| n.id != *self.node);
+        self.out.peers = others.filter_map(|n| n.underlay()).collect();
+        for network in self.state.networks() {
+            let overlay = OverlayNetwork {
+                id: network.id.clone(),
+                subnets: network.subnets.clone(),
+                internal: network.spec.internal,
+            };
+            self.out.networks.insert(network.vni, overlay);
+        }
+    }
+
+    /// A task stays reachable until it ended, also while it is being stopped.
+    fn add_endpoints(&mut self) {
+        let placed = TaskState::Preparing..=TaskState::Running;
+        for task in self
+            .state
+            .tasks()
+            .filter(|t| placed.contains(&t.status.state))
+        {
+            let host = task.node.as_ref().and_then(|id| self.state.node(id));
+            let Some(underlay) = host.and_then(|n| n.underlay()) else {
+                continue;
+            };
+            for (vni, address) in self.addresses(task) {
+                self.out.endpoints.insert((vni, address), underlay);
+            }
+        }
+    }
+
+    fn add_vips(&mut self, service: &Service, serving: &[&Arc<Task>]) {
+        for vip in &service.endpoint.vips {
+            let Some(&vni) = self.vnis.get(&vip.network) else {
+                continue;
+            };
+            let backends = serving
+                .iter()
+                .flat_map(|t| t.addresses_in(&vip.network))
+                .map(|address| Backend {
+                    vni,
+                    address,
+                    port: None,
+                })
+                .collect();
+            let frontend = Frontend::Vip {
+                vni,
+                address: vip.address.addr(),
+            };
+            self.out.frontends.insert(frontend, backends);
+        }
+    }
+
+    /// Published ports lead to a task's address in its first network. In host mode only the
+    /// node's own tasks answer, and where there is none the port is not taken at all.
+    fn add_published(&mut self, service: &Service, serving: &[&Arc<Task>]) {
+        for port in &service.endpoint.ports {
+            let Some(published) = port.published else {
+                continue;
+            };
+            let backends: BTreeSet<Backend> = serving
+                .iter()
+                .filter(|t| port.mode == PublishMode::Ingress || t.node.as_ref() == Some(self.node))
+                .filter_map(|t| self.addresses(t).first().copied())
+                .map(|(vni, address)| Backend {
+                    vni,
+                    address,
+                    port: Some(port.target),
+                })
+                .collect();
+            if port.mode == PublishMode::Host && backends.is_empty() {
+                continue;
+            }
+            let frontend = Frontend::Published {
+                protocol: port.protocol,
+                port: published,
+            };
+            self.out.frontends.entry(frontend).or_insert(backends);
+        }
+    }
+
+    fn add_names(&mut self, service: &Service, serving: &[&Arc<Task>]) {
+        let name = &service.spec.name;
+        for (network, aliases) in networks_of(self.state, service) {
+            let Some(&vni) = self.vnis.get(network) else {
+                continue;
+            };
+            let of_tasks: BTreeSet<IpAddr> = serving
+                .iter()
+                .flat_map(|t| t.addresses_in(network))
+                .collect();
+            let of_service = match service.endpoint.spec.mode {
+                EndpointMode::DnsRoundRobin => of_tasks.clone(),
+                EndpointMode::Vip => service
+                    .endpoint
+                    .vips
+                    .iter()
+                    .filter(|v| v.network == *network)
+                    .map(|v| v.address.addr())
+                    .collect(),
+            };
+            for name in std::iter::once(name).chain(aliases) {
+                self.add_name(vni, name, &of_service);
+                self.add_name(vni, &format!("tasks.{name}"), &of_tasks);
+            }
+        }
+        for task in serving {
+            let TaskOwner::Service { name, slot, .. } = &task.owner else {
+                continue;
+            };
+            for (vni, address) in self.addresses(task) {
+                let own = BTreeSet::from([address]);
+                self.add_name(vni, &format!("{name}.{slot}"), &own);
+                self.add_name(vni, &format!("{name}.{slot}.{}", task.id), &own);
+            }
+        }
+    }
+
+    /// Names that stand for nothing are left out: a resolver then says that there is no such name.
+    fn add_name(&mut self, vni: Vni, name: &str, addresses: &BTreeSet<IpAddr>) {
+        if !addresses.is_empty() {
+            let entry = self
+                .out
+                .names
+                .entry((vni, name.to_lowercase()))
+                .or_default();
+            entry.extend(addresses);
+        }
+    }
+
+    /// A task's addresses, in the order of its networks.
+    fn addresses(&self, task: &Task) -> Vec<(Vni, IpAddr)> {
+        let mut addresses = Vec::new();
+        for attachment in &task.attachments {
+            let Some(&vni) = self.vnis.get(&attachment.network) else {
+                continue;
+            };
+            addresses.extend(attachment.addresses.iter().map(|a| (vni, a.addr())));
+        }
+        addresses
+    }
+}
+
+/// The networks in which a service has names, with its aliases there.
+fn networks_of<'a>(state: &'a State, service: &'a Service) -> Vec<(&'a NetworkId, &'a [String])> {
+    let named = service.spec.networks();
+    if named.is_empty() {
+        return state
+            .networks()
+            .filter(|n| n.spec.ingress)
+            .map(|n| (&n.id, &[][..]))
+            .collect();
+    }
+    named
+        .iter()
+        .map(|n| (&n.target, n.aliases.as_slice()))
+        .collect()
+}

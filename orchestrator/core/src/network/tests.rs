@@ -1,0 +1,255 @@
+//! Rules of the desired network.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::{Backend, DesiredNetwork, Frontend, Protocol, Vni, desired};
+use crate::control;
+use crate::fixture::{Bench, on_network, service_spec, underlay};
+use crate::ids::{NetworkId, ServiceId};
+use crate::objects::node::NodeState;
+use crate::objects::service::{EndpointMode, PortConfig, PublishMode};
+use crate::task_state::TaskState;
+
+/// Two nodes, a network, and a service `Web` of two running tasks on it.
+fn world() -> (Bench, NetworkId, ServiceId) {
+    let mut bench = Bench::with_nodes(2);
+    let network = bench.network("sandbox", Some("10.0.10.0/24"));
+    let mut spec = on_network(service_spec("Web", 2), &network);
+    spec.task.networks[0].aliases.push("Alias".to_owned());
+    let id = bench.create(spec);
+    bench.obey();
+    (bench, network, id)
+}
+
+fn at(bench: &Bench, node: usize) -> DesiredNetwork {
+    desired(&bench.state, &bench.node(node))
+}
+
+fn vni(bench: &Bench, network: &NetworkId) -> Vni {
+    bench.state.network(network).unwrap().vni
+}
+
+fn task_ips(bench: &Bench, id: &ServiceId) -> BTreeSet<IpAddr> {
+    bench
+        .wanted(id)
+        .iter()
+        .map(|t| t.attachments[0].addresses[0].addr())
+        .collect()
+}
+
+fn backends(desired: &DesiredNetwork, frontend: Frontend) -> Option<BTreeSet<IpAddr>> {
+    Some(
+        desired
+            .frontends
+            .get(&frontend)?
+            .iter()
+            .map(|b| b.address)
+            .collect(),
+    )
+}
+
+fn vip(bench: &Bench, id: &ServiceId, network: &NetworkId) -> Frontend {
+    let address = bench.service(id).endpoint.vips[0].address.addr();
+    Frontend::Vip {
+        vni: vni(bench, network),
+        address,
+    }
+}
+
+fn publish(bench: &mut Bench, id: &ServiceId, mode: PublishMode) -> Frontend {
+    bench
+        .update(id, |spec| {
+            spec.endpoint.ports = vec![PortConfig {
+                name: String::new(),
+                protocol: Protocol::Tcp,
+                target: 80,
+                published: Some(8080),
+                mode,
+            }];
+        })
+        .unwrap();
+    Frontend::Published {
+        protocol: Protocol::Tcp,
+        port: 8080,
+    }
+}
+
+#[test]
+fn every_node_knows_the_others_and_every_network() {
+    let (bench, network, _) = world();
+    let desired = at(&bench, 0);
+    assert_eq!(desired.peers, BTreeSet::from([underlay(1)]));
+    assert_eq!(desired.networks.len(), 2);
+    assert_eq!(desired.networks[&vni(&bench, &network)].id, network);
+    assert_eq!(desired.version, bench.state.version());
+}
+
+#[test]
+fn a_virtual_address_leads_to_the_running_tasks() {
+    let (bench, network, id) = world();
+    let frontend = vip(&bench, &id, &network);
+    for node in [0, 1] {
+        assert_eq!(
+            backends(&at(&bench, node), frontend),
+            Some(task_ips(&bench, &id))
+        );
+    }
+}
+
+#[test]
+fn a_task_that_is_told_to_stop_leaves_frontends_and_names_but_stays_an_endpoint() {
+    let (mut bench, network, id) = world();
+    bench.scale(&id, 1);
+    let stopping = bench
+        .tasks(&id)
+        .into_iter()
+        .find(|t| !t.is_wanted())
+        .unwrap();
+    let address = stopping.attachments[0].addresses[0].addr();
+    let vni = vni(&bench, &network);
+    let before = at(&bench, 0);
+    assert!(
+        !before
+            .frontends
+            .values()
+            .flatten()
+            .any(|b| b.address == address)
+    );
+    assert!(!before.names.values().flatten().any(|a| *a == address));
+    assert!(before.endpoints.contains_key(&(vni, address)));
+    bench.report(&stopping, TaskState::Shutdown);
+    assert!(!at(&bench, 0).endpoints.contains_key(&(vni, address)));
+}
+
+#[test]
+fn tasks_that_do_not_run_yet_are_endpoints_without_clients() {
+    let (mut bench, network, id) = world();
+    bench.scale(&id, 3);
+    let new = bench.wanted(&id)[2].clone();
+    let key = (
+        vni(&bench, &network),
+        new.attachments[0].addresses[0].addr(),
+    );
+    assert!(!at(&bench, 0).endpoints.contains_key(&key), "assigned");
+    bench.report(&new, TaskState::Preparing);
+    assert!(at(&bench, 0).endpoints.contains_key(&key), "preparing");
+    assert_eq!(
+        backends(&at(&bench, 0), vip(&bench, &id, &network))
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn tasks_of_a_down_node_serve_nobody() {
+    let (mut bench, network, id) = world();
+    bench.set_node(1, NodeState::Down);
+    let left = backends(&at(&bench, 0), vip(&bench, &id, &network)).unwrap();
+    assert_eq!(left.len(), 1);
+}
+
+#[test]
+fn a_service_of_no_tasks_has_an_empty_frontend_and_still_a_name() {
+    let (mut bench, network, id) = world();
+    bench.scale(&id, 0);
+    let desired = at(&bench, 0);
+    assert_eq!(
+        backends(&desired, vip(&bench, &id, &network)),
+        Some(BTreeSet::new())
+    );
+    let vni = vni(&bench, &network);
+    assert!(desired.names.contains_key(&(vni, "web".to_owned())));
+    assert!(!desired.names.contains_key(&(vni, "tasks.web".to_owned())));
+}
+
+#[test]
+fn names_are_lower_case_and_stand_for_service_tasks_and_each_task() {
+    let (bench, network, id) = world();
+    let names = at(&bench, 0).names;
+    let vni = vni(&bench, &network);
+    let of = |name: &str| {
+        names
+            .get(&(vni, name.to_owned()))
+            .cloned()
+            .unwrap_or_default()
+    };
+    let address = bench.service(&id).endpoint.vips[0].address.addr();
+    for name in ["web", "alias"] {
+        assert_eq!(of(name), BTreeSet::from([address]), "{name}");
+        assert_eq!(
+            of(&format!("tasks.{name}")),
+            task_ips(&bench, &id),
+            "{name}"
+        );
+    }
+    let first = bench.wanted(&id)[0].clone();
+    let own = BTreeSet::from([first.attachments[0].addresses[0].addr()]);
+    assert_eq!(of("web.1"), own);
+    assert_eq!(of(&format!("web.1.{}", first.id)), own);
+}
+
+#[test]
+fn in_dns_round_robin_the_name_stands_for_the_tasks() {
+    let (mut bench, network, id) = world();
+    bench
+        .update(&id, |spec| spec.endpoint.mode = EndpointMode::DnsRoundRobin)
+        .unwrap();
+    let desired = at(&bench, 0);
+    let key = (vni(&bench, &network), "web".to_owned());
+    assert_eq!(desired.names[&key], task_ips(&bench, &id));
+    assert!(!desired.frontends.keys().any(|f| matches!(
+        f, Frontend::Vip { vni, .. } if *vni == key.0
+    )));
+}
+
+#[test]
+fn a_port_in_ingress_mode_leads_to_all_tasks_on_every_node() {
+    let (mut bench, network, id) = world();
+    let frontend = publish(&mut bench, &id, PublishMode::Ingress);
+    let expected: BTreeSet<Backend> = task_ips(&bench, &id)
+        .into_iter()
+        .map(|address| Backend {
+            vni: vni(&bench, &network),
+            address,
+            port: Some(80),
+        })
+        .collect();
+    for node in [0, 1] {
+        assert_eq!(at(&bench, node).frontends.get(&frontend), Some(&expected));
+    }
+}
+
+#[test]
+fn a_port_in_host_mode_answers_where_a_task_runs_and_with_that_task_alone() {
+    let (mut bench, _, id) = world();
+    bench.scale(&id, 1);
+    let frontend = publish(&mut bench, &id, PublishMode::Host);
+    let task = bench.wanted(&id)[0].clone();
+    let here = usize::from(task.node == Some(bench.node(1)));
+    assert_eq!(
+        backends(&at(&bench, here), frontend),
+        Some(task_ips(&bench, &id))
+    );
+    assert_eq!(backends(&at(&bench, 1 - here), frontend), None);
+}
+
+#[test]
+fn an_attached_container_is_an_endpoint_of_its_node() {
+    let (mut bench, network, _) = world();
+    let node = bench.node(1);
+    let request = control::AttachRequest {
+        endpoint: "e".to_owned(),
+        network: network.clone(),
+        address: None,
+    };
+    let task = bench
+        .write(|tx| control::attach(tx, &node, request))
+        .unwrap();
+    let key = (
+        vni(&bench, &network),
+        task.attachments[0].addresses[0].addr(),
+    );
+    assert_eq!(at(&bench, 0).endpoints[&key], underlay(1));
+}

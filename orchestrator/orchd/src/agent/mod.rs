@@ -1,0 +1,193 @@
+//! The node's side of the cluster: runs the tasks that the managers assign to this host.
+//!
+//! [`run`] plugs a member's parts together and owns their life: assignments come in through the
+//! link, are kept on disk and handed to the data plane ([`crate::netplane`]), the engine's driver
+//! ([`crate::plugin`]) and the tasks' owner ([`tasks`]); statuses go back through the link. What
+//! is to be done for a task is decided by [`orch_core::agent`]. Nothing here talks to a manager
+//! but through the link and its client.
+//!
+//! Containers and data plane outlive the agent: a new one takes them over.
+
+mod executor;
+mod intake;
+mod networks;
+mod observer;
+mod tasks;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use orch_core::ids::NodeId;
+use orch_core::objects::node::NodeDescription;
+use orch_dataplane::{Config, DataPlane};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Options;
+use crate::engine::{Engine, EngineError};
+use crate::netplane::NetPlane;
+use crate::plugin::{self, Ledger};
+use crate::rpc::client::ManagerClient;
+use crate::rpc::link::NodeLink;
+use crate::{dns, durable};
+
+/// Pause before an acknowledgement that did not get through is sent again.
+const ACKNOWLEDGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the agent needs to run.
+pub struct AgentContext {
+    /// This node.
+    pub node_id: NodeId,
+    /// Its underlay address.
+    pub node_address: IpAddr,
+    /// UDP port of the overlay's tunnels.
+    pub data_path_port: u16,
+    /// Assignments in, reports out.
+    pub link: NodeLink,
+    /// Further calls to a manager.
+    pub client: ManagerClient,
+    /// The daemon's settings.
+    pub options: Arc<Options>,
+    /// The engine's driver, served by the daemon.
+    pub driver: plugin::Driver,
+}
+
+/// Where the agent keeps what must survive a restart.
+fn folder(options: &Options) -> PathBuf {
+    options.state_dir.join("agent")
+}
+
+/// Runs the agent until `shutdown`. Then everything on this host stays as it is.
+///
+/// # Errors
+///
+/// When the data plane cannot be brought up or the agent's files cannot be used.
+pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let AgentContext {
+        node_id,
+        node_address,
+        data_path_port,
+        link,
+        client,
+        options,
+        driver,
+    } = context;
+    let folder = folder(&options);
+    durable::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let kept = intake::Kept::new(&folder, node_id.clone());
+    let (assignment, assigned) = watch::channel(kept.load()?.map(Arc::new));
+    let plane = NetPlane::open(Config {
+        node_address,
+        vxlan_port: data_path_port,
+        bpf_dir: options.bpf_dir.clone(),
+    })
+    .await
+    .context("cannot bring up the data plane")?;
+    if let Some(last) = &*assigned.borrow() {
+        plane.set_desired(last.network.clone());
+    }
+    let ledger = Ledger::open(&folder.join("attachments"))?;
+    let node = Arc::new(plugin::Node::new(
+        assigned.clone(),
+        plane.clone(),
+        client.clone(),
+        ledger,
+    ));
+    driver.plug(Arc::clone(&node));
+
+    let engine = Engine::new(&options.engine_socket);
+    let mut background = JoinSet::new();
+    background.spawn(acknowledge(plane.applied(), client));
+    background.spawn(intake::take_in(
+        link.assignments,
+        kept,
+        plane.clone(),
+        assignment,
+    ));
+    background.spawn(plugin::keep_loans(Arc::clone(&node)));
+    background.spawn(plugin::remove_leftovers(node, engine.clone()));
+    background.spawn(dns::serve(shutdown.clone()));
+    let (networks, keeper) = networks::keeper(engine.clone(), assigned.clone());
+    background.spawn(keeper);
+    let (observer, observing) = observer::observe(engine.clone(), node_id.clone());
+    background.spawn(observing);
+    let executor = executor::Executor::new(engine, node_id, networks);
+    let tasks = tasks::Tasks::new(executor, observer, assigned, link.reports);
+    shutdown.run_until_cancelled(tasks.run()).await;
+    driver.unplug();
+    background.shutdown().await;
+    plane.close().await;
+    Ok(())
+}
+
+/// Tells the managers which version the kernel holds, the newest at once and each until it got
+/// through.
+async fn acknowledge(mut applied: watch::Receiver<Option<u64>>, client: ManagerClient) {
+    while applied.changed().await.is_ok() {
+        loop {
+            let Some(version) = *applied.borrow_and_update() else {
+                break;
+            };
+            match client.acknowledge(version).await {
+                Ok(()) => break,
+                Err(error) => tracing::debug!(version, %error, "not acknowledged yet"),
+            }
+            tokio::time::sleep(ACKNOWLEDGE_PAUSE).await;
+        }
+    }
+}
+
+/// What the engine says of this host. The address for tunnel packets is the caller's to add.
+pub async fn describe(options: &Options) -> Result<NodeDescription, EngineError> {
+    Engine::new(&options.engine_socket).describe().await
+}
+
+/// Removes everything of the cluster from this host: containers of tasks, networks of the engine,
+/// the data plane and the agent's files. To be called when the agent has ended.
+///
+/// # Errors
+///
+/// What could not be removed, after everything else was. Calling it again goes on from there.
+pub async fn cleanup(options: &Options) -> anyhow::Result<()> {
+    let folder = folder(options);
+    let engine = Engine::new(&options.engine_socket);
+    let containers = match intake::Kept::owner(&folder)? {
+        Some(node) => remove_containers(&engine, &node).await,
+        None => Ok(()),
+    };
+    let networks = remove_networks(&engine).await;
+    DataPlane::sweep(&options.bpf_dir)
+        .await
+        .context("cannot remove the data plane")?;
+    containers.context("cannot remove the containers of this node's tasks")?;
+    networks.context("cannot remove the cluster's networks from the engine")?;
+    durable::remove(&folder).with_context(|| format!("cannot remove {}", folder.display()))
+}
+
+/// Stops and removes this node's task containers, all at once.
+async fn remove_containers(engine: &Engine, node: &NodeId) -> Result<(), EngineError> {
+    let mut removals = JoinSet::new();
+    for container in engine.task_containers(node).await?.into_values() {
+        let engine = engine.clone();
+        removals.spawn(async move {
+            if let Err(error) = engine.stop_container(&container.id, None).await {
+                tracing::warn!(container = container.id, %error, "killing what does not stop");
+            }
+            engine.remove_container(&container.id).await
+        });
+    }
+    removals.join_all().await.into_iter().collect()
+}
+
+/// Removes the engine's copies of cluster networks and takes foreign containers off them.
+async fn remove_networks(engine: &Engine) -> Result<(), EngineError> {
+    for network in engine.cluster_networks().await? {
+        engine.disconnect_all(&network.id).await?;
+        engine.remove_network(&network.id).await?;
+    }
+    Ok(())
+}

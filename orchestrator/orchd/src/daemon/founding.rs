@@ -1,0 +1,68 @@
+//! `swarm init` as planned for this host, before anything is done.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::address::{self, Interfaces};
+use super::{InitRequest, LifecycleError};
+use crate::rpc;
+
+/// Docker's default pool.
+const DEFAULT_POOL: &str = "10.0.0.0/8";
+/// Prefix length of the networks cut from it.
+const DEFAULT_SUBNET_SIZE: u8 = 24;
+
+/// What `swarm init` was asked for, on this host.
+pub(super) struct Founding {
+    /// Where to listen for node-to-node calls.
+    pub listen: SocketAddr,
+    /// What other nodes are told.
+    pub advertise: SocketAddr,
+    /// Where tunnel packets go.
+    pub data_path: IpAddr,
+    /// UDP port of tunnels.
+    pub data_path_port: u16,
+    /// Ranges that networks are cut from.
+    pub pools: Vec<IpNet>,
+    /// Prefix length of such a network.
+    pub subnet_size: u8,
+}
+
+impl Founding {
+    /// Checks the request against this host.
+    pub fn plan(request: &InitRequest, interfaces: &Interfaces) -> Result<Self, LifecycleError> {
+        let listen = address::listen(&request.listen_addr, rpc::PORT, interfaces)?;
+        let advertise = address::advertise(&request.advertise_addr, listen, interfaces)?;
+        let mut pools = request.default_addr_pool.clone();
+        if pools.is_empty() {
+            pools.extend(DEFAULT_POOL.parse::<IpNet>());
+        }
+        let subnet_size = match request.subnet_size {
+            0 => DEFAULT_SUBNET_SIZE,
+            size => u8::try_from(size).map_err(|_| {
+                LifecycleError::BadAddress(format!("invalid default subnet size {size}"))
+            })?,
+        };
+        Ok(Self {
+            listen,
+            advertise,
+            data_path: address::data_path(&request.data_path_addr, advertise.ip(), interfaces)?,
+            data_path_port: address::data_path_port(request.data_path_port)?,
+            pools,
+            subnet_size,
+        })
+    }
+}
+
+/// How a manager's own node reaches it without leaving the host.
+pub(super) fn own_address(listen: SocketAddr) -> SocketAddr {
+    let mut address = listen;
+    if listen.ip().is_unspecified() {
+        address.set_ip(match listen {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}

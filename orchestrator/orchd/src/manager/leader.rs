@@ -1,0 +1,328 @@
+//! The leader's loop: one task that decides.
+//!
+//! Queued writes run one after the other against a working copy and are committed as one entry;
+//! then reconciliation runs until it has nothing to change. Only an established leader decides;
+//! writes wait in the queue for one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use orch_core::consensus::Leadership;
+use orch_core::control::{self, ControlError};
+use orch_core::dispatch::Sessions;
+use orch_core::ids::NodeId;
+use orch_core::objects::ClusterSpec;
+use orch_core::objects::node::NodeState;
+use orch_core::reconcile;
+use orch_core::store::{Change, Entropy, State, Tx};
+use orch_core::time::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{ManagerHandle, SessionEvent, WriteError, now};
+use crate::raft::{ProposeError, Raft};
+
+/// Writes that may wait before a writer must.
+const QUEUE: usize = 256;
+/// Writes committed as one entry at most.
+const GROUP: usize = 64;
+/// Reconciliation passes in a row after which something is wrong with the deciders.
+const MAX_PASSES: u32 = 200;
+/// Pause before such a reconciliation is tried again.
+const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause after a commit failed, before leading on.
+const FAILED_PAUSE: Duration = Duration::from_millis(100);
+
+type Decide = Box<dyn FnOnce(&mut Tx<'_>) -> Option<Completion> + Send>;
+type Completion = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
+
+/// A queued write.
+pub(super) struct Write(Decide);
+
+impl Write {
+    /// `decide` runs once; its outcome goes to `reply`, on success only after the commit.
+    pub(super) fn new<T: Send + 'static>(
+        decide: impl FnOnce(&mut Tx<'_>) -> Result<T, ControlError> + Send + 'static,
+        reply: oneshot::Sender<Result<T, WriteError>>,
+    ) -> Self {
+        Self(Box::new(move |tx| match decide(tx) {
+            Ok(value) => Some(Box::new(move |committed: Result<(), WriteError>| {
+                answer(reply, committed.map(|()| value));
+            })),
+            Err(error) => {
+                answer(reply, Err(error.into()));
+                None
+            }
+        }))
+    }
+}
+
+impl std::fmt::Debug for Write {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Write")
+    }
+}
+
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    if reply.send(value).is_err() {
+        tracing::debug!("the caller did not wait for the answer");
+    }
+}
+
+/// Starts the manager on top of `raft`. The task ends with `stop`.
+pub fn spawn(raft: Raft, stop: CancellationToken) -> (ManagerHandle, JoinHandle<()>) {
+    let (writes, write_queue) = mpsc::channel(QUEUE);
+    let (sessions, session_queue) = mpsc::channel(QUEUE);
+    let handle = ManagerHandle {
+        state: raft.state(),
+        writes,
+        sessions,
+    };
+    let leader = Leader {
+        leadership: raft.leadership(),
+        raft,
+        writes: write_queue,
+        events: session_queue,
+        entropy: Entropy::from_seed(rand::random()),
+    };
+    let task = tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = leader.run() => {}
+        }
+    });
+    (handle, task)
+}
+
+struct Leader {
+    raft: Raft,
+    leadership: watch::Receiver<Leadership>,
+    writes: mpsc::Receiver<Write>,
+    events: mpsc::Receiver<SessionEvent>,
+    entropy: Entropy,
+}
+
+/// What a leader remembers for as long as it leads.
+struct Term {
+    state: State,
+    sessions: Sessions,
+    /// The session that each node has.
+    live: BTreeMap<NodeId, String>,
+    /// When time alone calls for another reconciliation.
+    wake_at: Option<Timestamp>,
+    /// Whether the state may need reconciliation.
+    dirty: bool,
+    passes: u32,
+}
+
+impl Term {
+    fn begin(state: State) -> Self {
+        let mut sessions = Sessions::new(heartbeat_period(&state));
+        let now = now();
+        for node in state.nodes().filter(|n| n.status.state != NodeState::Down) {
+            sessions.expect(node.id.clone(), now);
+        }
+        Self {
+            state,
+            sessions,
+            live: BTreeMap::new(),
+            wake_at: None,
+            dirty: true,
+            passes: 0,
+        }
+    }
+
+    fn replace(&mut self, state: State) {
+        self.sessions.set_period(heartbeat_period(&state));
+        self.state = state;
+        self.dirty = true;
+    }
+
+    /// How long nothing can happen by itself.
+    fn idle_for(&self) -> Duration {
+        let next = [self.wake_at, self.sessions.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        next.map_or(Duration::MAX, |at| at.since(now()))
+    }
+}
+
+fn heartbeat_period(state: &State) -> Duration {
+    state.cluster().map_or_else(
+        || ClusterSpec::default().heartbeat_period,
+        |c| c.spec.heartbeat_period,
+    )
+}
+
+impl Leader {
+    async fn run(mut self) {
+        while let Ok(led) = self
+            .leadership
+            .wait_for(|l| l.established)
+            .await
+            .map(|l| l.term)
+        {
+            let state = self.raft.state().borrow().clone();
+            match self.lead(led, Term::begin(state)).await {
+                Ok(()) => tracing::info!(term = led, "leadership is over"),
+                Err(error) => {
+                    tracing::warn!(term = led, %error, "leading failed");
+                    tokio::time::sleep(FAILED_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Decides until this member no longer leads term `led`.
+    async fn lead(&mut self, led: u64, mut term: Term) -> Result<(), ProposeError> {
+        loop {
+            let leadership = *self.leadership.borrow_and_update();
+            if !leadership.established || leadership.term != led {
+                return Ok(());
+            }
+            if term.dirty {
+                self.reconcile(&mut term).await?;
+            }
+            // While there is something left to reconcile only what is queued gets its turn.
+            let idle = if term.dirty {
+                Duration::ZERO
+            } else {
+                term.idle_for()
+            };
+            tokio::select! {
+                biased;
+                changed = self.leadership.changed() => {
+                    if changed.is_err() {
+                        return Err(ProposeError::Stopping);
+                    }
+                }
+                Some(write) = self.writes.recv() => self.write(&mut term, write).await?,
+                Some(event) = self.events.recv() => on_session(&mut term, event),
+                () = sleep(idle) => self.on_time(&mut term).await?,
+            }
+        }
+    }
+
+    /// One pass over the state.
+    async fn reconcile(&mut self, term: &mut Term) -> Result<(), ProposeError> {
+        let outcome = reconcile::step(&term.state, now(), &mut self.entropy);
+        term.wake_at = outcome.wake_at;
+        if outcome.changes.is_empty() {
+            term.dirty = false;
+            term.passes = 0;
+            return Ok(());
+        }
+        term.replace(self.raft.propose(&outcome.changes).await?);
+        term.passes += 1;
+        if term.passes >= MAX_PASSES {
+            let passes = term.passes;
+            tracing::error!(passes, "reconciliation does not settle; pausing it");
+            term.dirty = false;
+            term.passes = 0;
+            term.wake_at = Some(now() + UNSETTLED_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Runs `first` and whatever else is queued, as one entry.
+    async fn write(&mut self, term: &mut Term, first: Write) -> Result<(), ProposeError> {
+        let mut working = term.state.clone();
+        let mut changes: Vec<Change> = Vec::new();
+        let mut completions: Vec<Completion> = Vec::new();
+        let mut next = Some(first);
+        while let Some(Write(decide)) = next {
+            let mut tx = Tx::new(&working, now(), &mut self.entropy);
+            if let Some(complete) = decide(&mut tx) {
+                let decided = tx.into_changes();
+                // A version of its own per write: a second update of the same object in this
+                // group is out of sequence, as it would be had it come a moment later.
+                let applied = working.apply(working.version() + 1, &decided);
+                match applied {
+                    Ok(()) => {
+                        changes.extend(decided);
+                        completions.push(complete);
+                    }
+                    Err(error) => complete(Err(WriteError::Unavailable(error.to_string()))),
+                }
+            }
+            next = if completions.len() < GROUP {
+                self.writes.try_recv().ok()
+            } else {
+                None
+            };
+        }
+        let outcome = self.commit(term, &changes).await;
+        for complete in completions {
+            complete(
+                outcome
+                    .clone()
+                    .map_err(|e| WriteError::Unavailable(e.to_string())),
+            );
+        }
+        outcome
+    }
+
+    async fn commit(&self, term: &mut Term, changes: &[Change]) -> Result<(), ProposeError> {
+        if !changes.is_empty() {
+            term.replace(self.raft.propose(changes).await?);
+        }
+        Ok(())
+    }
+
+    /// A moment that was waited for has come: expire sessions, reconcile what time brings.
+    async fn on_time(&mut self, term: &mut Term) -> Result<(), ProposeError> {
+        let now = now();
+        if term.wake_at.is_some_and(|at| at <= now) {
+            term.wake_at = None;
+            term.dirty = true;
+        }
+        let expired = term.sessions.expired(now);
+        if expired.is_empty() {
+            return Ok(());
+        }
+        let state = term.state.clone();
+        let mut tx = Tx::new(&state, now, &mut self.entropy);
+        for node in expired {
+            term.live.remove(&node);
+            match control::set_node_state(&mut tx, &node, NodeState::Down, "heartbeat failure") {
+                Ok(()) => tracing::warn!(%node, "the node missed its heartbeats"),
+                Err(error) => tracing::debug!(%node, %error, "an expired node is gone"),
+            }
+        }
+        let changes = tx.into_changes();
+        self.commit(term, &changes).await
+    }
+}
+
+fn on_session(term: &mut Term, event: SessionEvent) {
+    match event {
+        SessionEvent::Opened { node, session } => {
+            term.sessions.opened(node.clone(), now());
+            term.live.insert(node, session);
+        }
+        SessionEvent::Beat {
+            node,
+            session,
+            alive,
+        } => {
+            let known = term.live.get(&node) == Some(&session);
+            answer(alive, known && term.sessions.beat(&node, now()));
+        }
+        SessionEvent::Closed { node } => {
+            term.live.remove(&node);
+            term.sessions.closed(&node);
+        }
+    }
+}
+
+/// Sleeps; zero does not yield to the timer's resolution, `Duration::MAX` is for ever.
+async fn sleep(span: Duration) {
+    match span {
+        Duration::ZERO => {}
+        Duration::MAX => std::future::pending().await,
+        span => tokio::time::sleep(span).await,
+    }
+}

@@ -1,0 +1,197 @@
+//! The one owner of this host's data plane.
+//!
+//! [`NetPlane`] is a handle; behind it one task holds the [`DataPlane`] value, applies the newest
+//! desired state and attaches endpoints, one thing after the other. It owns when the kernel is
+//! changed; it must not know why something is desired or who asks for an endpoint.
+//!
+//! Ending the task leaves everything in the kernel as it is; a new daemon takes it over.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use orch_core::network::DesiredNetwork;
+use orch_dataplane::{Attachment, Config, DataPlane, Error};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Pause before a desired state that could not be applied is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Requests that wait at most: each belongs to a container that is being started or stopped.
+const QUEUE: usize = 64;
+
+/// The data plane did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NetPlaneError {
+    /// The kernel refused.
+    #[error(transparent)]
+    Refused(#[from] Error),
+    /// The daemon leaves the cluster or stops.
+    #[error("the data plane of this host is being shut down")]
+    Closed,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, NetPlaneError>>;
+
+enum Command {
+    Attach(Attachment, Reply<String>),
+    Detach(String, Reply<()>),
+    Attached(Reply<BTreeSet<String>>),
+}
+
+/// Handle to the data plane's owner.
+#[derive(Clone)]
+pub struct NetPlane {
+    stop: CancellationToken,
+    commands: mpsc::Sender<Command>,
+    desired: watch::Sender<Option<DesiredNetwork>>,
+    applied: watch::Receiver<Option<u64>>,
+}
+
+impl NetPlane {
+    /// Opens the data plane and starts its owner.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        let plane = DataPlane::open(config).await?;
+        let (commands, requests) = mpsc::channel(QUEUE);
+        let (desired, wanted) = watch::channel(None);
+        let (done, applied) = watch::channel(None);
+        let owner = Owner {
+            plane,
+            requests,
+            wanted,
+            done,
+            retry_at: None,
+        };
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(owner.run()));
+        Ok(Self {
+            stop,
+            commands,
+            desired,
+            applied,
+        })
+    }
+
+    /// Sets what the data plane must hold. Of several that wait, only the newest is applied.
+    pub fn set_desired(&self, desired: DesiredNetwork) {
+        self.desired.send_replace(Some(desired));
+    }
+
+    /// Version of the desired state that the kernel holds; notified after every apply, also when
+    /// the version is the same.
+    pub fn applied(&self) -> watch::Receiver<Option<u64>> {
+        self.applied.clone()
+    }
+
+    /// Attaches an endpoint and returns the name of the interface for the container. Attaching
+    /// the same one again changes nothing.
+    pub async fn attach(&self, attachment: Attachment) -> Result<String, NetPlaneError> {
+        self.ask(|reply| Command::Attach(attachment, reply)).await
+    }
+
+    /// Detaches an endpoint; one that is not attached is fine.
+    pub async fn detach(&self, endpoint: &str) -> Result<(), NetPlaneError> {
+        self.ask(|reply| Command::Detach(endpoint.to_owned(), reply))
+            .await
+    }
+
+    /// Ids of the endpoints that are attached.
+    pub async fn attached(&self) -> Result<BTreeSet<String>, NetPlaneError> {
+        self.ask(Command::Attached).await
+    }
+
+    /// Ends the owner and waits until it has let go of the kernel, where all stays as it is.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.commands.closed().await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, NetPlaneError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| NetPlaneError::Closed)?;
+        answer.await.map_err(|_| NetPlaneError::Closed)?
+    }
+}
+
+/// The task behind the handle.
+struct Owner {
+    plane: DataPlane,
+    requests: mpsc::Receiver<Command>,
+    wanted: watch::Receiver<Option<DesiredNetwork>>,
+    done: watch::Sender<Option<u64>>,
+    /// When a failed apply or refresh is tried again.
+    retry_at: Option<Instant>,
+}
+
+impl Owner {
+    async fn run(mut self) {
+        loop {
+            let retry_at = self.retry_at.unwrap_or_else(Instant::now);
+            tokio::select! {
+                request = self.requests.recv() => match request {
+                    Some(command) => self.carry_out(command).await,
+                    None => return,
+                },
+                Ok(()) = self.wanted.changed() => self.apply().await,
+                () = self.plane.changed() => self.refresh().await,
+                () = tokio::time::sleep_until(retry_at), if self.retry_at.is_some() => {
+                    self.refresh().await;
+                    self.apply().await;
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, command: Command) {
+        // An asker that is gone (its call timed out) needs no answer.
+        match command {
+            Command::Attach(attachment, reply) => {
+                drop(reply.send(self.plane.attach(attachment).await.map_err(Into::into)));
+            }
+            Command::Detach(endpoint, reply) => {
+                drop(reply.send(self.plane.detach(&endpoint).await.map_err(Into::into)));
+            }
+            Command::Attached(reply) => {
+                let ids = self
+                    .plane
+                    .attachments()
+                    .map(|known| known.endpoint_id.clone());
+                drop(reply.send(Ok(ids.collect())));
+            }
+        }
+    }
+
+    async fn apply(&mut self) {
+        let Some(desired) = self.wanted.borrow_and_update().clone() else {
+            return;
+        };
+        let result = self.plane.apply(&desired).await;
+        if self.settled(result) {
+            tracing::debug!(version = desired.version, "desired network applied");
+            self.done.send_replace(Some(desired.version));
+        }
+    }
+
+    async fn refresh(&mut self) {
+        let result = self.plane.refresh().await;
+        self.settled(result);
+    }
+
+    /// Notes when to try again what was refused.
+    fn settled(&mut self, result: Result<(), Error>) -> bool {
+        match result {
+            Ok(()) => {
+                self.retry_at = None;
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the data plane is behind; trying again");
+                self.retry_at = Some(Instant::now() + RETRY_PAUSE);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The shell around consensus: one task that owns the member, its log and the applied state.
+//!
+//! It carries out what `orch_core::consensus` asks for, in its order: the log is written on a
+//! blocking thread and on disk before anything is acknowledged. It must not know what changes
+//! mean. When the disk fails it stops for good: a member that forgets what it promised is worse
+//! than none.
+
+mod driver;
+mod log;
+mod record;
+mod seal;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use orch_core::consensus::{ConsensusError, Leadership};
+use orch_core::store::{ApplyError, Change, State};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use log::Log;
+pub use transport::{SoleManager, Transport};
+
+/// The log cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LogFileError {
+    /// A file beside the database.
+    #[error("raft log: {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// The database itself.
+    #[error("raft log: {0}")]
+    Database(Box<redb::Error>),
+    /// A value cannot be sealed or opened.
+    #[error("raft log: {0}")]
+    Seal(&'static str),
+    /// A record cannot be encoded or decoded.
+    #[error("raft log: a record is damaged: {0}")]
+    Record(String),
+    /// Something that is always there is not.
+    #[error("raft log: {0}")]
+    Missing(&'static str),
+}
+
+impl LogFileError {
+    fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+impl<E: Into<redb::Error>> From<E> for LogFileError {
+    fn from(error: E) -> Self {
+        Self::Database(Box::new(error.into()))
+    }
+}
+
+/// Why the member cannot go on. All of them end the process: its promises are at stake.
+#[derive(Debug, thiserror::Error)]
+pub enum RaftError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogFileError),
+    /// Raft itself.
+    #[error(transparent)]
+    Consensus(#[from] ConsensusError),
+    /// A committed entry cannot be decoded.
+    #[error("the committed entry {index} cannot be read: {reason}")]
+    BadEntry {
+        /// Its index.
+        index: u64,
+        /// The decoder's words.
+        reason: String,
+    },
+    /// A committed entry contradicts the state.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The thread that writes the log died.
+    #[error("the log writer died: {0}")]
+    Writer(#[from] tokio::task::JoinError),
+}
+
+/// Why a proposal has no known outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// This member does not lead.
+    #[error("this manager does not lead the swarm at the moment; try again")]
+    NotLeader,
+    /// It stopped leading before the outcome was known.
+    #[error("leadership changed before the change was known to be committed; look, then try again")]
+    Unknown,
+    /// The member is stopping.
+    #[error("the manager is stopping")]
+    Stopping,
+    /// The changes cannot be encoded.
+    #[error("the change cannot be written: {0}")]
+    Encoding(String),
+}
+
+struct Proposal {
+    data: Vec<u8>,
+    done: oneshot::Sender<Result<State, ProposeError>>,
+}
+
+/// Handle to this host's member of the raft group.
+#[derive(Debug, Clone)]
+pub struct Raft {
+    proposals: mpsc::Sender<Proposal>,
+    state: watch::Receiver<State>,
+    leadership: watch::Receiver<Leadership>,
+}
+
+impl Raft {
+    /// Founds a group in the empty folder `dir` with this member alone.
+    pub fn found(dir: &Path, member: u64) -> Result<(), LogFileError> {
+        Log::found(dir, member, record::encode(&State::default())?).map(drop)
+    }
+
+    /// Starts the member whose log is in `dir`. The task ends when `stop` is cancelled, or with
+    /// an error after which the process must not go on.
+    pub fn start(
+        dir: &Path,
+        transport: impl Transport,
+        stop: CancellationToken,
+    ) -> Result<(Self, JoinHandle<Result<(), RaftError>>), RaftError> {
+        let (proposals, queue) = mpsc::channel(driver::QUEUE);
+        let (driver, state, leadership) = driver::Driver::open(Log::open(dir)?, transport)?;
+        let task = tokio::spawn(driver.run(queue, stop));
+        Ok((
+            Self {
+                proposals,
+                state,
+                leadership,
+            },
+            task,
+        ))
+    }
+
+    /// Follows the applied state.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Follows who leads.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// Commits changes as one entry. Returns the state right after it, once the entry is durable
+    /// and applied.
+    pub async fn propose(&self, changes: &[Change]) -> Result<State, ProposeError> {
+        let data =
+            rmp_serde::to_vec_named(changes).map_err(|e| ProposeError::Encoding(e.to_string()))?;
+        let (done, outcome) = oneshot::channel();
+        let stopping = |_| ProposeError::Stopping;
+        self.proposals
+            .send(Proposal { data, done })
+            .await
+            .map_err(|_| ProposeError::Stopping)?;
+        outcome.await.map_err(stopping)?
+    }
+}

@@ -1,0 +1,138 @@
+//! The certificate authority's call: a host with a join token becomes a node.
+
+use std::time::SystemTime;
+
+use orch_core::control::{self, ControlError};
+use orch_core::ids::NodeId;
+use orch_core::objects::Cluster;
+use orch_core::objects::node::{Availability, Role};
+use orch_core::store::Tx;
+use orch_proto::{IssueCertificateRequest, IssueCertificateResponse, ca_server};
+use tonic::{Request, Response, Status};
+
+use super::wire;
+use crate::manager::ManagerHandle;
+use crate::pki::ca::CertificateAuthority;
+use crate::pki::token::{self, JoinToken};
+use crate::pki::{Identity, PkiError};
+
+const TOKEN_NEEDED: &str = "A valid join token is necessary to join this cluster";
+const ONE_MANAGER: &str = "this version runs one manager per swarm: several managers come later; \
+                           join as a worker, with the worker token";
+
+/// Signs certificates for hosts with a join token.
+pub(super) struct Ca {
+    manager: ManagerHandle,
+}
+
+impl Ca {
+    pub(super) fn new(manager: ManagerHandle) -> Self {
+        Self { manager }
+    }
+}
+
+/// How an availability is written in a request.
+pub(super) const fn availability_name(availability: Availability) -> &'static str {
+    match availability {
+        Availability::Active => "active",
+        Availability::Pause => "pause",
+        Availability::Drain => "drain",
+    }
+}
+
+fn parse_availability(text: &str) -> Result<Availability, Status> {
+    [
+        Availability::Active,
+        Availability::Pause,
+        Availability::Drain,
+    ]
+    .into_iter()
+    .find(|a| availability_name(*a) == text)
+    .ok_or_else(|| Status::invalid_argument(format!("unknown availability \"{text}\"")))
+}
+
+/// The role that the token gives in this cluster.
+fn role_of(cluster: &Cluster, token: &JoinToken) -> Result<Role, ControlError> {
+    match token::role_of(token, &cluster.join_tokens) {
+        Some(Role::Worker) => Ok(Role::Worker),
+        Some(Role::Manager) => Err(ControlError::FailedPrecondition(ONE_MANAGER.to_owned())),
+        None => Err(ControlError::PermissionDenied(TOKEN_NEEDED.to_owned())),
+    }
+}
+
+fn admit(
+    tx: &mut Tx<'_>,
+    identity: &Identity,
+    token: &JoinToken,
+    availability: Availability,
+) -> Result<(), ControlError> {
+    let no_cluster = || ControlError::FailedPrecondition("there is no swarm here".to_owned());
+    // The token may have been rotated since the request came.
+    let role = role_of(tx.cluster().ok_or_else(no_cluster)?, token)?;
+    control::admit_node(tx, &identity.node, role, availability)
+}
+
+fn refused(error: ControlError) -> Status {
+    wire::write_refused(error.into())
+}
+
+fn cannot_sign(error: PkiError) -> Status {
+    match error {
+        PkiError::Malformed {
+            what: "certificate request",
+            ..
+        } => Status::invalid_argument(error.to_string()),
+        PkiError::Malformed { .. }
+        | PkiError::NotValidNow { .. }
+        | PkiError::NoIdentity(_)
+        | PkiError::Crypto { .. }
+        | PkiError::File { .. } => Status::internal(error.to_string()),
+    }
+}
+
+#[tonic::async_trait]
+impl ca_server::Ca for Ca {
+    async fn issue_certificate(
+        &self,
+        request: Request<IssueCertificateRequest>,
+    ) -> Result<Response<IssueCertificateResponse>, Status> {
+        let request = request.into_inner();
+        let token: JoinToken = request
+            .token
+            .parse()
+            .map_err(|_| Status::permission_denied(TOKEN_NEEDED))?;
+        let state = self.manager.state();
+        let cluster = state
+            .cluster()
+            .ok_or_else(|| Status::unavailable("there is no swarm here yet"))?;
+        let role = role_of(cluster, &token).map_err(refused)?;
+        let mut response = IssueCertificateResponse {
+            data_path_port: u32::from(cluster.data_path_port),
+            ..IssueCertificateResponse::default()
+        };
+        if request.csr.is_empty() {
+            return Ok(Response::new(response));
+        }
+        let availability = parse_availability(&request.availability)?;
+        let identity = Identity {
+            node: NodeId::from_random(rand::random()),
+            role,
+            cluster: cluster.id.clone(),
+        };
+        let certificate = CertificateAuthority::open(&cluster.root_ca)
+            .and_then(|authority| {
+                let lifetime = cluster.spec.node_cert_expiry;
+                authority.issue(&request.csr, &identity, lifetime, SystemTime::now())
+            })
+            .map_err(cannot_sign)?;
+        response.node_id = identity.node.to_string();
+        response.certificate = certificate.to_vec();
+        let node = identity.node.clone();
+        self.manager
+            .write(move |tx| admit(tx, &identity, &token, availability))
+            .await
+            .map_err(wire::write_refused)?;
+        tracing::info!(%node, ?role, "a node joined");
+        Ok(Response::new(response))
+    }
+}

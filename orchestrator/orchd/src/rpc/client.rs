@@ -1,0 +1,218 @@
+//! A node's calls to a manager.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use orch_core::dispatch::TaskReport;
+use orch_core::ids::NetworkId;
+use orch_core::objects::Task;
+use orch_core::objects::node::Availability;
+use orch_proto::ca_client::CaClient;
+use orch_proto::dispatcher_client::DispatcherClient;
+use orch_proto::{
+    AcknowledgeRequest, AttachRequest, DetachRequest, HeartbeatRequest, IssueCertificateRequest,
+    IssueCertificateResponse, LeaveRequest, ReportTasksRequest, SyncAttachmentsRequest,
+};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::watch;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+use super::ca::availability_name;
+use super::{RpcError, connection, wire};
+use crate::pki::credentials::{Credentials, NodeKey};
+use crate::pki::token::JoinToken;
+use crate::pki::{RootCertificate, tls};
+
+/// Time that a call may take, a wait for a connection included.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that a good-bye waits for a connection: a node may leave without one.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+
+async fn in_time<T>(call: impl Future<Output = Result<T, RpcError>>) -> Result<T, RpcError> {
+    tokio::time::timeout(CALL_TIMEOUT, call)
+        .await
+        .unwrap_or(Err(RpcError::TimedOut(CALL_TIMEOUT.as_secs())))
+}
+
+/// A node's calls to whichever manager it is connected to. A call waits a while for a connection.
+#[derive(Debug, Clone)]
+pub struct ManagerClient {
+    channel: watch::Receiver<Option<Channel>>,
+}
+
+impl ManagerClient {
+    pub(super) fn new(channel: watch::Receiver<Option<Channel>>) -> Self {
+        Self { channel }
+    }
+
+    /// Waits until there is no connection.
+    #[cfg(test)]
+    pub(super) async fn disconnected(&self) {
+        let mut channel = self.channel.clone();
+        assert!(channel.wait_for(Option::is_none).await.is_ok());
+    }
+
+    /// The connection, once there is one.
+    async fn connected(&self, patience: Duration) -> Result<DispatcherClient<Channel>, RpcError> {
+        let mut channel = self.channel.clone();
+        let connected = tokio::time::timeout(patience, channel.wait_for(Option::is_some));
+        match connected.await {
+            Ok(Ok(channel)) => channel.clone().map(dispatcher).ok_or(RpcError::NoManager),
+            Ok(Err(_)) | Err(_) => Err(RpcError::NoManager),
+        }
+    }
+
+    async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
+        &self,
+        call: impl FnOnce(DispatcherClient<Channel>) -> F,
+    ) -> Result<T, RpcError> {
+        let client = self.connected(CALL_TIMEOUT).await?;
+        in_time(async { Ok(call(client).await?.into_inner()) }).await
+    }
+
+    /// Asks for an address for a container that was attached on this node's engine. Asking again
+    /// for the same endpoint gives the same answer.
+    pub async fn attach(
+        &self,
+        endpoint: String,
+        network: NetworkId,
+        address: Option<IpAddr>,
+    ) -> Result<Task, RpcError> {
+        let request = AttachRequest {
+            endpoint,
+            network_id: network.to_string(),
+            address: address.map(|a| a.to_string()).unwrap_or_default(),
+        };
+        let answer = self
+            .call(|mut c| async move { c.attach(request).await })
+            .await?;
+        wire::decode_answer(&answer.task)
+    }
+
+    /// Gives such an address back.
+    pub async fn detach(&self, endpoint: String) -> Result<(), RpcError> {
+        let request = DetachRequest { endpoint };
+        self.call(|mut c| async move { c.detach(request).await })
+            .await
+            .map(drop)
+    }
+
+    /// Says which of this node's attachments still exist; the managers drop the others.
+    pub async fn sync_attachments(&self, live_endpoints: BTreeSet<String>) -> Result<(), RpcError> {
+        let request = SyncAttachmentsRequest {
+            endpoints: live_endpoints.into_iter().collect(),
+        };
+        self.call(|mut c| async move { c.sync_attachments(request).await })
+            .await
+            .map(drop)
+    }
+
+    /// Says that the assignment of that version is in force on this node.
+    pub async fn acknowledge(&self, version: u64) -> Result<(), RpcError> {
+        let request = AcknowledgeRequest { version };
+        self.call(|mut c| async move { c.acknowledge(request).await })
+            .await
+            .map(drop)
+    }
+
+    /// Reports what became of tasks.
+    pub(super) async fn report_tasks(&self, reports: &[TaskReport]) -> Result<(), RpcError> {
+        let request = ReportTasksRequest {
+            reports: wire::encode(&reports)?,
+        };
+        self.call(|mut c| async move { c.report_tasks(request).await })
+            .await
+            .map(drop)
+    }
+
+    /// Says that this node lives.
+    pub(super) async fn heartbeat(&self, session_id: String) -> Result<(), RpcError> {
+        let request = HeartbeatRequest { session_id };
+        self.call(|mut c| async move { c.heartbeat(request).await })
+            .await
+            .map(drop)
+    }
+
+    /// Says good-bye.
+    pub async fn leave(&self) -> Result<(), RpcError> {
+        let mut client = self.connected(LEAVE_PATIENCE).await?;
+        in_time(async { Ok(client.leave(LeaveRequest {}).await.map(drop)?) }).await
+    }
+}
+
+/// The dispatcher behind a connection.
+pub(super) fn dispatcher(channel: Channel) -> DispatcherClient<Channel> {
+    DispatcherClient::new(channel)
+        .max_decoding_message_size(wire::MAX_MESSAGE)
+        .max_encoding_message_size(wire::MAX_MESSAGE)
+}
+
+/// A host's way into a cluster: a manager that proved to be the one its token names.
+pub struct Admission {
+    client: CaClient<Channel>,
+    root: RootCertificate,
+    token: JoinToken,
+}
+
+/// What a host is told when it becomes a node.
+pub struct Admitted {
+    /// What it proves itself with from now on.
+    pub credentials: Credentials,
+    /// UDP port of the overlay's tunnels.
+    pub data_path_port: u16,
+}
+
+impl Admission {
+    /// Connects to the manager at `manager` (`host:port`).
+    pub async fn connect(manager: &str, token: JoinToken) -> Result<Self, RpcError> {
+        let config = tls::joining(*token.digest())?;
+        let (channel, shown) = connection::connect(manager, config).await?;
+        let root = tls::shown_root(&shown)?;
+        Ok(Self {
+            client: CaClient::new(channel),
+            root,
+            token,
+        })
+    }
+
+    /// Checks the token and asks for the UDP port of the overlay's tunnels. Changes nothing.
+    pub async fn check(&self) -> Result<u16, RpcError> {
+        let answer = self.issue(Vec::new(), Availability::Active).await?;
+        data_path_port(&answer)
+    }
+
+    /// Becomes a node.
+    pub async fn request(&self, availability: Availability) -> Result<Admitted, RpcError> {
+        let key = NodeKey::generate()?;
+        let answer = self.issue(key.request()?, availability).await?;
+        let data_path_port = data_path_port(&answer)?;
+        let certificate = CertificateDer::from(answer.certificate);
+        let credentials = Credentials::new(&key, certificate, self.root.clone())?;
+        Ok(Admitted {
+            credentials,
+            data_path_port,
+        })
+    }
+
+    async fn issue(
+        &self,
+        csr: Vec<u8>,
+        availability: Availability,
+    ) -> Result<IssueCertificateResponse, RpcError> {
+        let request = IssueCertificateRequest {
+            token: self.token.to_string(),
+            csr,
+            availability: availability_name(availability).to_owned(),
+        };
+        let mut client = self.client.clone();
+        in_time(async { Ok(client.issue_certificate(request).await?.into_inner()) }).await
+    }
+}
+
+fn data_path_port(answer: &IssueCertificateResponse) -> Result<u16, RpcError> {
+    u16::try_from(answer.data_path_port)
+        .map_err(|_| RpcError::BadAnswer(format!("{} is not a port", answer.data_path_port)))
+}

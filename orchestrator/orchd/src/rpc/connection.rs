@@ -1,0 +1,135 @@
+//! Connections between nodes: TCP, TLS, HTTP/2.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ServerConfig};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+
+use super::RpcError;
+use crate::pki::tls;
+
+/// Time for TCP and TLS to connect.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A silent connection is probed this often, and given up when a probe has no answer so long.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Handshakes at a time; further connections wait.
+const HANDSHAKES: usize = 64;
+
+type Accepted = Result<server::TlsStream<TcpStream>, io::Error>;
+
+/// Accepts connections and shakes hands until `stop`.
+pub(super) fn accept(
+    listener: TcpListener,
+    config: ServerConfig,
+    stop: CancellationToken,
+) -> ReceiverStream<Accepted> {
+    let (out, accepted) = mpsc::channel(HANDSHAKES);
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    tokio::spawn(async move {
+        loop {
+            let connection = tokio::select! {
+                () = stop.cancelled() => return,
+                connection = listener.accept() => connection,
+            };
+            let (stream, peer) = match connection {
+                Ok(connection) => connection,
+                Err(error) => {
+                    // Out of file descriptors, most likely: it passes.
+                    tracing::warn!(%error, "cannot accept a node-to-node connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
+                return;
+            };
+            let (acceptor, out) = (acceptor.clone(), out.clone());
+            tokio::spawn(async move {
+                let shaken = tokio::time::timeout(CONNECT_TIMEOUT, shake(acceptor, stream)).await;
+                drop(permit);
+                match shaken {
+                    Ok(Ok(stream)) => {
+                        if out.send(Ok(stream)).await.is_err() {
+                            tracing::debug!(%peer, "connection after the server stopped");
+                        }
+                    }
+                    Ok(Err(error)) => tracing::warn!(%peer, %error, "TLS handshake refused"),
+                    Err(_) => tracing::warn!(%peer, "TLS handshake timed out"),
+                }
+            });
+        }
+    });
+    ReceiverStream::new(accepted)
+}
+
+async fn shake(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+) -> io::Result<server::TlsStream<TcpStream>> {
+    stream.set_nodelay(true)?;
+    acceptor.accept(stream).await
+}
+
+/// Connects to the manager at `manager` (`host:port`). Also returns the certificates it showed.
+///
+/// The channel holds this one connection; when that is gone every call on it fails and the
+/// caller connects anew.
+pub(super) async fn connect(
+    manager: &str,
+    config: ClientConfig,
+) -> Result<(Channel, Vec<CertificateDer<'static>>), RpcError> {
+    let unreachable = |reason: String| RpcError::Unreachable {
+        manager: manager.to_owned(),
+        reason,
+    };
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, open(manager, config))
+        .await
+        .map_err(|_| unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
+        .map_err(
+            |e| match e.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(error) => RpcError::Untrusted {
+                    manager: manager.to_owned(),
+                    reason: tls::reason(error),
+                },
+                None => unreachable(e.to_string()),
+            },
+        )?;
+    let shown = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .unwrap_or_default()
+        .to_vec();
+    let once = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
+    let connector = tower::service_fn(move |_| {
+        let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+        std::future::ready(stream.ok_or_else(|| io::Error::other("the connection was lost")))
+    });
+    let channel = Endpoint::from_static("http://swarm-manager")
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(connector)
+        .await
+        .map_err(|e| unreachable(e.to_string()))?;
+    Ok((channel, shown))
+}
+
+async fn open(manager: &str, config: ClientConfig) -> io::Result<client::TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(manager).await?;
+    stream.set_nodelay(true)?;
+    let name = tls::manager_name().map_err(io::Error::other)?;
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+}

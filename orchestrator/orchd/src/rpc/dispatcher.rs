@@ -1,0 +1,285 @@
+//! The dispatcher's calls: sessions, heartbeats, reports, attachments.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use orch_core::control;
+use orch_core::dispatch::{self, Assignment, TaskReport};
+use orch_core::ids::{NetworkId, NodeId};
+use orch_core::objects::node::{NodeDescription, NodeState};
+use orch_core::store::State;
+use orch_proto::{
+    AcknowledgeRequest, AcknowledgeResponse, AttachRequest, AttachResponse, DetachRequest,
+    DetachResponse, HeartbeatRequest, HeartbeatResponse, LeaveRequest, LeaveResponse, Manager,
+    ReportTasksRequest, ReportTasksResponse, SessionMessage, SessionRequest,
+    SyncAttachmentsRequest, SyncAttachmentsResponse, dispatcher_server,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::access::Peer;
+use super::wire;
+use crate::manager::{ManagerHandle, SessionEvent};
+
+/// Changes so close to each other travel as one assignment.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// Serves the nodes' agents.
+pub(super) struct Dispatcher {
+    manager: ManagerHandle,
+    stop: CancellationToken,
+}
+
+impl Dispatcher {
+    /// Sessions end with `stop`.
+    pub(super) fn new(manager: ManagerHandle, stop: CancellationToken) -> Self {
+        Self { manager, stop }
+    }
+}
+
+fn parse_address(text: &str) -> Result<IpAddr, Status> {
+    text.parse()
+        .map_err(|_| Status::invalid_argument(format!("\"{text}\" is not an address")))
+}
+
+/// Follows the state for one session and sends the node's assignment whenever it differs.
+struct Feed {
+    node: NodeId,
+    session: String,
+    manager: ManagerHandle,
+    out: mpsc::Sender<Result<SessionMessage, Status>>,
+    sent: Option<(Assignment, Vec<Manager>)>,
+}
+
+impl Feed {
+    async fn run(mut self) {
+        let mut states = self.manager.watch();
+        loop {
+            // A slow node holds up its own feed only, and then gets the latest assignment.
+            let out = self.out.clone();
+            let Ok(permit) = out.reserve().await else {
+                break;
+            };
+            let state = states.borrow_and_update().clone();
+            match self.next(&state) {
+                Ok(None) => drop(permit),
+                Ok(Some(message)) => permit.send(Ok(message)),
+                Err(status) => {
+                    permit.send(Err(status));
+                    break;
+                }
+            }
+            tokio::select! {
+                changed = states.changed() => if changed.is_err() { break },
+                () = self.out.closed() => break,
+            }
+            tokio::time::sleep(DEBOUNCE).await;
+        }
+        tracing::info!(node = %self.node, session = self.session, "session ended");
+    }
+
+    fn next(&mut self, state: &State) -> Result<Option<SessionMessage>, Status> {
+        let assignment = dispatch::assignment(state, &self.node).ok_or_else(|| {
+            Status::permission_denied(format!("node {} was removed from this swarm", self.node))
+        })?;
+        let managers = managers(state);
+        if let Some((sent, sent_managers)) = &self.sent
+            && sent.same_content(&assignment)
+            && *sent_managers == managers
+        {
+            return Ok(None);
+        }
+        let message = SessionMessage {
+            session_id: self.session.clone(),
+            assignment: wire::encode(&assignment)?,
+            managers: managers.clone(),
+        };
+        self.sent = Some((assignment, managers));
+        Ok(Some(message))
+    }
+}
+
+fn managers(state: &State) -> Vec<Manager> {
+    state
+        .nodes()
+        .filter_map(|node| {
+            let address = node.manager.as_ref()?.address.to_string();
+            Some(Manager {
+                node_id: node.id.to_string(),
+                address,
+            })
+        })
+        .collect()
+}
+
+#[tonic::async_trait]
+impl dispatcher_server::Dispatcher for Dispatcher {
+    type SessionStream = ReceiverStream<Result<SessionMessage, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<SessionRequest>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let node = Peer::of(&request)?.node;
+        let request = request.into_inner();
+        let address = parse_address(&request.address)?;
+        let description: NodeDescription =
+            wire::decode_request("node description", &request.description)?;
+        let session = format!("{:032x}", rand::random::<u128>());
+        let opened = SessionEvent::Opened {
+            node: node.clone(),
+            session: session.clone(),
+        };
+        self.manager.session(opened).await;
+        let of = node.clone();
+        self.manager
+            .write(move |tx| control::open_session(tx, &of, description, address))
+            .await
+            .map_err(wire::write_refused)?;
+        tracing::info!(%node, session, %address, "session opened");
+        let (out, stream) = mpsc::channel(1);
+        let feed = Feed {
+            node,
+            session,
+            manager: self.manager.clone(),
+            out,
+            sent: None,
+        };
+        let stop = self.stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(feed.run()).await });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<HeartbeatRequest>,
+    ) -> Result<Response<HeartbeatResponse>, Status> {
+        let node = Peer::of(&request)?.node;
+        let session = request.into_inner().session_id;
+        let (alive, answer) = oneshot::channel();
+        self.manager
+            .session(SessionEvent::Beat {
+                node,
+                session,
+                alive,
+            })
+            .await;
+        match answer.await {
+            Ok(true) => Ok(Response::new(HeartbeatResponse {})),
+            Ok(false) => Err(Status::not_found("the session is over; register again")),
+            Err(_) => Err(Status::unavailable("the manager is stopping")),
+        }
+    }
+
+    async fn report_tasks(
+        &self,
+        request: Request<ReportTasksRequest>,
+    ) -> Result<Response<ReportTasksResponse>, Status> {
+        let node = Peer::of(&request)?.node;
+        let reports: Vec<TaskReport> =
+            wire::decode_request("task report", &request.into_inner().reports)?;
+        self.manager
+            .write(move |tx| {
+                control::report_tasks(tx, &node, &reports);
+                Ok(())
+            })
+            .await
+            .map_err(wire::write_refused)?;
+        Ok(Response::new(ReportTasksResponse {}))
+    }
+
+    async fn acknowledge(
+        &self,
+        request: Request<AcknowledgeRequest>,
+    ) -> Result<Response<AcknowledgeResponse>, Status> {
+        let node = Peer::of(&request)?.node;
+        let version = request.into_inner().version;
+        tracing::debug!(%node, version, "assignment in force");
+        Ok(Response::new(AcknowledgeResponse {}))
+    }
+
+    async fn attach(
+        &self,
+        request: Request<AttachRequest>,
+    ) -> Result<Response<AttachResponse>, Status> {
+        let node = Peer::of(&request)?.node;
+        let AttachRequest {
+            endpoint,
+            network_id,
+            address,
+        } = request.into_inner();
+        let network =
+            NetworkId::parse(&network_id).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let address = if address.is_empty() {
+            None
+        } else {
+            Some(parse_address(&address)?)
+        };
+        let wanted = control::AttachRequest {
+            endpoint,
+            network,
+            address,
+        };
+        let task = self
+            .manager
+            .write(move |tx| control::attach(tx, &node, wanted))
+            .await
+            .map_err(wire::write_refused)?;
+        Ok(Response::new(AttachResponse {
+            task: wire::encode(&task)?,
+        }))
+    }
+
+    async fn detach(
+        &self,
+        request: Request<DetachRequest>,
+    ) -> Result<Response<DetachResponse>, Status> {
+        let node = Peer::of(&request)?.node;
+        let endpoint = request.into_inner().endpoint;
+        self.manager
+            .write(move |tx| {
+                control::detach(tx, &node, &endpoint);
+                Ok(())
+            })
+            .await
+            .map_err(wire::write_refused)?;
+        Ok(Response::new(DetachResponse {}))
+    }
+
+    async fn sync_attachments(
+        &self,
+        request: Request<SyncAttachmentsRequest>,
+    ) -> Result<Response<SyncAttachmentsResponse>, Status> {
+        let node = Peer::of(&request)?.node;
+        let live = request.into_inner().endpoints.into_iter().collect();
+        self.manager
+            .write(move |tx| {
+                control::sync_attachments(tx, &node, &live);
+                Ok(())
+            })
+            .await
+            .map_err(wire::write_refused)?;
+        Ok(Response::new(SyncAttachmentsResponse {}))
+    }
+
+    async fn leave(
+        &self,
+        request: Request<LeaveRequest>,
+    ) -> Result<Response<LeaveResponse>, Status> {
+        let node = Peer::of(&request)?.node;
+        self.manager
+            .session(SessionEvent::Closed { node: node.clone() })
+            .await;
+        let of = node.clone();
+        self.manager
+            .write(move |tx| {
+                control::set_node_state(tx, &of, NodeState::Down, "the node left the swarm")
+            })
+            .await
+            .map_err(wire::write_refused)?;
+        tracing::info!(%node, "the node left");
+        Ok(Response::new(LeaveResponse {}))
+    }
+}

@@ -1,0 +1,68 @@
+//! A manager's side: serves the calls of nodes.
+
+use std::time::Duration;
+
+use orch_proto::ca_server::CaServer;
+use orch_proto::dispatcher_server::DispatcherServer;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use super::access::{Access, GuardLayer, TABLE};
+use super::ca::Ca;
+use super::dispatcher::Dispatcher;
+use super::{connection, wire};
+use crate::manager::ManagerHandle;
+use crate::pki::credentials::Credentials;
+use crate::pki::{PkiError, tls};
+
+/// Connections that are silent so long are probed.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Time that open calls have to end when the server stops.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Serves on `listener` until `stop`.
+pub async fn serve(
+    listener: TcpListener,
+    credentials: &Credentials,
+    manager: ManagerHandle,
+    stop: CancellationToken,
+) -> Result<(), PkiError> {
+    serve_with(TABLE, listener, credentials, manager, stop).await
+}
+
+/// [`serve`] with other rules.
+pub(super) async fn serve_with(
+    table: &'static [(&'static str, Access)],
+    listener: TcpListener,
+    credentials: &Credentials,
+    manager: ManagerHandle,
+    stop: CancellationToken,
+) -> Result<(), PkiError> {
+    let incoming = connection::accept(listener, tls::server(credentials)?, stop.clone());
+    let dispatcher = DispatcherServer::new(Dispatcher::new(manager.clone(), stop.clone()))
+        .max_decoding_message_size(wire::MAX_MESSAGE)
+        .max_encoding_message_size(wire::MAX_MESSAGE);
+    let serving = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .layer(GuardLayer {
+            table,
+            state: manager.watch(),
+        })
+        .add_service(CaServer::new(Ca::new(manager)))
+        .add_service(dispatcher)
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = serving => {
+            if let Err(error) = served {
+                tracing::error!(%error, "the node-to-node server failed");
+            }
+        }
+        () = overdue => tracing::debug!("node-to-node calls did not end in time"),
+    }
+    Ok(())
+}
