@@ -1,0 +1,334 @@
+//! One host's data plane, loaded and filled, but attached to nothing.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, PerCpuArray};
+use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions};
+use aya::{Ebpf, EbpfLoader, Pod};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use orch_ebpf_common::{
+    Address, Attachment, Backend, BackendKey, Be16, Config, DropReason, Endpoint, EndpointKey,
+    Flow, FlowKey, Frontend, FrontendKey, MacAddress, MemberKey, NameAddresses, NameKey, Network,
+    Sandbox, SandboxAddressKey, Subnet, SubnetKey, Vni,
+};
+use tempfile::TempDir;
+
+/// The network that most tests are in.
+pub const VNI: Vni = Vni::new(4097);
+/// Its gateway.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 10, 1);
+/// The task that sends: its veth is the loopback device, which test runs come from.
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 10, 7);
+/// A task of the same host.
+pub const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 0, 10, 8);
+/// A task of the other host.
+pub const REMOTE: Ipv4Addr = Ipv4Addr::new(10, 0, 10, 9);
+/// A service's virtual address.
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 10, 100);
+/// This host.
+pub const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The other host.
+pub const OTHER_NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// Somebody outside the cluster.
+pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 5);
+
+/// Link-layer address of the client's container.
+pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
+/// Link-layer address of the local task's container.
+pub const LOCAL_MAC: [u8; 6] = [2, 0, 0, 0, 0, 8];
+/// Link-layer address of the host's end of the host link.
+pub const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
+/// Link-layer address that all neighbours have.
+pub const GATEWAY_MAC: [u8; 6] = MacAddress::GATEWAY.0;
+
+/// The container of the client.
+pub const SANDBOX: u64 = 77;
+
+const LOOPBACK: u32 = 1;
+const LOCAL_IFINDEX: u32 = 1008;
+
+/// tc verdicts.
+pub const PASS: i32 = -1;
+pub const SHOT: i32 = 2;
+pub const REDIRECT: i32 = 7;
+
+/// A BPF file system of our own, for the maps' pins.
+struct PinDirectory(TempDir);
+
+impl PinDirectory {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        mount(
+            Some("bpf"),
+            dir.path(),
+            Some("bpf"),
+            MsFlags::empty(),
+            None::<&str>,
+        )
+        .expect("mounting a BPF file system needs root");
+        Self(dir)
+    }
+}
+
+impl Drop for PinDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = umount2(self.0.path(), MntFlags::MNT_DETACH) {
+            eprintln!("cannot unmount {}: {error}", self.0.path().display());
+        }
+    }
+}
+
+/// One host's data plane.
+pub struct World {
+    ebpf: Ebpf,
+    _pins: PinDirectory,
+}
+
+/// What became of a packet: the verdict and the frame.
+pub type Fate = (i32, Vec<u8>);
+
+fn object() -> PathBuf {
+    std::env::var_os("ORCH_BPF_OBJECT").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/orch-bpf.o"),
+        PathBuf::from,
+    )
+}
+
+impl World {
+    /// Loads every program and fills the maps with the world that the constants describe.
+    pub fn new() -> Self {
+        let mut world = Self::empty();
+        world.fill();
+        world
+    }
+
+    /// Loads every program; the maps stay empty.
+    pub fn empty() -> Self {
+        // A namespace without routes, whose only device is the loopback.
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace needs root");
+        let pins = PinDirectory::new();
+        let object = object();
+        let mut ebpf = EbpfLoader::new()
+            .default_map_pin_directory(pins.0.path())
+            .load_file(&object)
+            .unwrap_or_else(|error| panic!("{}: {error:?}", object.display()));
+        for (name, program) in ebpf.programs_mut() {
+            let loaded = if let Program::SchedClassifier(program) = program {
+                program.load()
+            } else if let Program::CgroupSockAddr(program) = program {
+                program.load()
+            } else {
+                panic!("{name} is of an unexpected kind: {:?}", program.prog_type());
+            };
+            loaded.unwrap_or_else(|error| panic!("{name}: {error:#}\n{error:?}"));
+        }
+        Self { ebpf, _pins: pins }
+    }
+
+    fn fill(&mut self) {
+        self.configure();
+        self.set("LOCAL_ADDRESSES", endpoint_key(Vni::HOST, NODE), 1u32);
+        self.set("PEERS", Address::from(OTHER_NODE), 1u32);
+        self.set("NETWORKS", VNI, Network::default());
+        let subnet = Subnet {
+            gateway: GATEWAY.into(),
+            broadcast: Ipv4Addr::new(10, 0, 10, 255).into(),
+        };
+        let range = SubnetKey {
+            vni: VNI,
+            address: Ipv4Addr::new(10, 0, 10, 0).into(),
+        };
+        let mut subnets = LpmTrie::try_from(self.ebpf.map_mut("SUBNETS").unwrap()).unwrap();
+        subnets
+            .insert(&Key::new(SubnetKey::prefix_len(true, 24), range), subnet, 0)
+            .unwrap();
+
+        self.task(CLIENT, LOOPBACK, CLIENT_MAC);
+        self.task(LOCAL, LOCAL_IFINDEX, LOCAL_MAC);
+        let remote = Endpoint {
+            node: OTHER_NODE.into(),
+            ..Endpoint::default()
+        };
+        self.set("ENDPOINTS", endpoint_key(VNI, REMOTE), remote);
+        let attachment = Attachment {
+            sandbox: SANDBOX,
+            vni: VNI,
+            address: CLIENT.into(),
+            ..Attachment::default()
+        };
+        self.set("ATTACHMENTS", LOOPBACK, attachment);
+        self.set("SANDBOXES", SANDBOX, sandbox(&[VNI]));
+    }
+
+    /// Writes `CONFIG`.
+    fn configure(&mut self) {
+        let mut config = Array::try_from(self.ebpf.map_mut("CONFIG").unwrap()).unwrap();
+        let value = Config {
+            netns_cookie: 1,
+            node: NODE.into(),
+            vxlan_ifindex: 1001,
+            // Nothing is ever sent there; routes are looked up on its behalf.
+            host_ifindex: LOOPBACK,
+            uplink_ifindex: LOOPBACK,
+            host_mac: MacAddress(HOST_MAC),
+            reserved: [0; 6],
+        };
+        config.set(0, value, 0).unwrap();
+    }
+
+    fn task(&mut self, address: Ipv4Addr, ifindex: u32, mac: [u8; 6]) {
+        let endpoint = Endpoint {
+            node: NODE.into(),
+            ifindex,
+            mac: MacAddress(mac),
+            ..Endpoint::default()
+        };
+        self.set("ENDPOINTS", endpoint_key(VNI, address), endpoint);
+    }
+
+    /// Writes one entry of a hash map.
+    pub fn set<K: Pod, V: Pod>(&mut self, map: &str, key: K, value: V) {
+        let mut map: HashMap<_, K, V> = self.ebpf.map_mut(map).unwrap().try_into().unwrap();
+        map.insert(key, value, 0).unwrap();
+    }
+
+    /// Deletes one entry of a hash map.
+    pub fn delete<K: Pod, V: Pod>(&mut self, map: &str, key: K) {
+        let mut map: HashMap<_, K, V> = self.ebpf.map_mut(map).unwrap().try_into().unwrap();
+        map.remove(&key).unwrap();
+    }
+
+    /// Lets the sending container also have `address` in `vni`, through another interface.
+    pub fn also_has(&mut self, vni: Vni, address: Ipv4Addr) {
+        let key = SandboxAddressKey {
+            sandbox: SANDBOX,
+            address: address.into(),
+        };
+        self.set("SANDBOX_ADDRESSES", key, vni);
+        self.set("SANDBOXES", SANDBOX, sandbox(&[VNI, vni]));
+    }
+
+    /// Swaps the backends of a frontend, in the order that the loader keeps.
+    pub fn serve(
+        &mut self,
+        frontend: FrontendKey,
+        generation: u32,
+        backends: &[(Ipv4Addr, Option<u16>)],
+    ) {
+        for (slot, (address, port)) in (0..).zip(backends) {
+            let backend = Backend {
+                vni: VNI,
+                address: (*address).into(),
+                port: Be16::new(port.unwrap_or_default()),
+                reserved: 0,
+            };
+            self.set(
+                "BACKENDS",
+                BackendKey {
+                    frontend,
+                    generation,
+                    slot,
+                },
+                backend,
+            );
+            self.set("MEMBERS", MemberKey { frontend, backend }, generation);
+        }
+        let count = u32::try_from(backends.len()).unwrap();
+        self.set(
+            "FRONTENDS",
+            frontend,
+            Frontend {
+                generation,
+                count,
+                flags: 0,
+            },
+        );
+    }
+
+    /// Makes a name stand for addresses.
+    pub fn name(&mut self, vni: Vni, name: &str, addresses: &[Ipv4Addr]) {
+        let mut value = NameAddresses {
+            count: u32::try_from(addresses.len()).unwrap(),
+            ..Default::default()
+        };
+        for (room, address) in value.addresses.iter_mut().zip(addresses) {
+            *room = (*address).into();
+        }
+        self.set("NAMES", NameKey::new(vni, name).unwrap(), value);
+    }
+
+    /// Runs a program on a frame that the loopback device received.
+    pub fn run(&mut self, program: &str, frame: &[u8]) -> Fate {
+        let program: &SchedClassifier = self.ebpf.program(program).unwrap().try_into().unwrap();
+        let mut out = vec![0; 2048];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        };
+        let result = program.test_run(options).unwrap();
+        out.truncate(result.data_size_out as usize);
+        (result.return_value.cast_signed(), out)
+    }
+
+    /// Runs a program on a frame that it must drop for `reason`, and for nothing else.
+    pub fn assert_drop(&mut self, program: &str, frame: &[u8], reason: DropReason) {
+        let before = self.drops();
+        let (verdict, _) = self.run(program, frame);
+        let after = self.drops();
+        assert_eq!(verdict, SHOT, "expected a drop for {}", reason.name());
+        for (index, reason_at) in DropReason::ALL.iter().enumerate() {
+            let counted = after[index] - before[index];
+            let expected = u64::from(*reason_at == reason);
+            assert_eq!(counted, expected, "drops for {}", reason_at.name());
+        }
+    }
+
+    fn drops(&self) -> Vec<u64> {
+        let drops: PerCpuArray<_, u64> = self.ebpf.map("DROPS").unwrap().try_into().unwrap();
+        (0..DropReason::COUNT)
+            .map(|at| drops.get(&at, 0).unwrap().iter().sum())
+            .collect()
+    }
+
+    /// The entry of a conversation.
+    pub fn flow(&self, key: &FlowKey) -> Option<Flow> {
+        let flows: HashMap<_, FlowKey, Flow> = self.ebpf.map("FLOWS").unwrap().try_into().unwrap();
+        flows.get(key, 0).ok()
+    }
+
+    /// All conversations.
+    pub fn flows(&self) -> Vec<(FlowKey, Flow)> {
+        let flows: HashMap<_, FlowKey, Flow> = self.ebpf.map("FLOWS").unwrap().try_into().unwrap();
+        flows.iter().map(|entry| entry.unwrap()).collect()
+    }
+}
+
+fn endpoint_key(vni: Vni, address: Ipv4Addr) -> EndpointKey {
+    EndpointKey {
+        vni,
+        address: address.into(),
+    }
+}
+
+fn sandbox(networks: &[Vni]) -> Sandbox {
+    let mut sandbox = Sandbox {
+        count: u32::try_from(networks.len()).unwrap(),
+        ..Sandbox::default()
+    };
+    sandbox.networks[..networks.len()].copy_from_slice(networks);
+    sandbox
+}
+
+/// The frontend of [`VIP`].
+pub fn vip() -> FrontendKey {
+    FrontendKey::vip(VNI, VIP.into())
+}
+
+/// The frontend of a published TCP port.
+pub fn published(port: u16) -> FrontendKey {
+    FrontendKey::published(6, Be16::new(port))
+}

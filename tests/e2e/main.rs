@@ -1,0 +1,10 @@
+//! End-to-end scenarios in the lab: real engines, real orchd, real kernels' networks.
+//!
+//! `cargo xtask test e2e` builds what they need and runs them as root, one after the other.
+
+mod bad_input;
+mod harness;
+mod joining;
+mod lab;
+mod story;
+mod unfit;

@@ -1,0 +1,192 @@
+//! `cargo xtask test`: the parts of the test suite, one after the other.
+//!
+//! Every part is a plain `cargo test` over the whole workspace, so that all parts share one build;
+//! only the chosen targets differ.
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::cmd::Cmd;
+use crate::ebpf;
+use crate::interrupt;
+use crate::lab;
+use crate::setup;
+use crate::wait::secs;
+use crate::workspace;
+
+/// A part of the test suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Libraries and binaries, property tests among them
+    Unit,
+    /// The simulated cluster
+    Sim,
+    /// BPF programs in the kernel, by test run and between namespaces; wants root
+    Bpf,
+    /// The lab: several hosts with Docker Engines; wants root
+    E2e,
+}
+
+/// Integration test targets that have a part of their own; all others belong to `unit`.
+const SIM: &[&str] = &["sim"];
+const BPF: &[&str] = &["bpf", "namespaces"];
+const E2E: &[&str] = &["e2e"];
+
+/// Tests that ran, by outcome.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+/// Runs one part, or all of them; an error when any test failed.
+pub fn run(part: Option<Part>, filter: Option<&str>) -> Result<()> {
+    let parts: &[Part] = match &part {
+        Some(part) => std::slice::from_ref(part),
+        None => &[Part::Unit, Part::Sim, Part::Bpf, Part::E2e],
+    };
+    let privileged = parts
+        .iter()
+        .any(|part| matches!(part, Part::Bpf | Part::E2e));
+    if privileged && !nix::unistd::geteuid().is_root() {
+        bail!("the parts bpf and e2e load BPF programs and run engines: run them as root");
+    }
+    setup::run()?;
+    ebpf::build()?;
+    build_binaries()?;
+    let mut total = Tally::default();
+    let mut broken = Vec::new();
+    for &part in parts {
+        let (tally, held) = run_part(part, filter)?;
+        total.passed += tally.passed;
+        total.failed += tally.failed;
+        if !held {
+            broken.push(format!("{part:?}").to_lowercase());
+        }
+    }
+    println!("{} passed, {} failed", total.passed, total.failed);
+    if !broken.is_empty() {
+        bail!("failed: {}", broken.join(", "));
+    }
+    if total == Tally::default() {
+        bail!("no test ran; is the filter right?");
+    }
+    Ok(())
+}
+
+/// The binaries that the lab runs, built as the tests build them.
+pub fn build_binaries() -> Result<()> {
+    workspace::cargo()
+        .words("build --quiet --workspace --bins")
+        .limit(secs(2400))
+        .through_ok()
+        .context("the workspace does not build")
+}
+
+fn run_part(part: Part, filter: Option<&str>) -> Result<(Tally, bool)> {
+    println!("== {part:?}");
+    let cargo = workspace::cargo().words("test --workspace --no-fail-fast");
+    let cargo = targets(part)?
+        .iter()
+        .fold(cargo, |cargo, target| cargo.words(target));
+    let cargo = filter.into_iter().fold(cargo, Cmd::arg);
+    // Scenarios take turns with the machine's one lab.
+    let cargo = if part == Part::E2e {
+        cargo.words("-- --test-threads=1")
+    } else {
+        cargo
+    };
+    let mut tally = Tally::default();
+    let status = cargo.limit(secs(3000)).follow(|line| {
+        println!("{line}");
+        if let Some(result) = parse_result(line) {
+            tally.passed += result.passed;
+            tally.failed += result.failed;
+        }
+    });
+    if part == Part::E2e && interrupt::raised() {
+        lab::down()?;
+    }
+    Ok((tally, status? == 0))
+}
+
+/// Cargo's words for the targets of a part.
+fn targets(part: Part) -> Result<Vec<String>> {
+    let all = integration_tests()?;
+    let chosen = |names: &[&str]| -> Vec<String> {
+        let present = all.iter().filter(|name| names.contains(&name.as_str()));
+        present.map(|name| format!("--test {name}")).collect()
+    };
+    let words = match part {
+        Part::Sim => chosen(SIM),
+        Part::Bpf => chosen(BPF),
+        Part::E2e => chosen(E2E),
+        Part::Unit => {
+            let own = [SIM, BPF, E2E].concat();
+            let others = all.iter().filter(|name| !own.contains(&name.as_str()));
+            let others = others.map(|name| format!("--test {name}"));
+            ["--lib".to_owned(), "--bins".to_owned()]
+                .into_iter()
+                .chain(others)
+                .collect()
+        }
+    };
+    if words.is_empty() {
+        bail!("the workspace has no test target for the part {part:?}");
+    }
+    Ok(words)
+}
+
+/// The names of all integration test targets of the workspace.
+fn integration_tests() -> Result<Vec<String>> {
+    let text = workspace::cargo()
+        .words("metadata --no-deps --format-version 1")
+        .ok()?;
+    let metadata: Value = serde_json::from_str(&text)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
+    let tests = targets.filter(|target| target["kind"][0] == "test");
+    Ok(tests
+        .filter_map(|target| Some(target["name"].as_str()?.to_owned()))
+        .collect())
+}
+
+/// What a line like `test result: ok. 3 passed; 0 failed; ...` counts.
+fn parse_result(line: &str) -> Option<Tally> {
+    let counts = line.strip_prefix("test result: ")?;
+    let count = |what: &str| {
+        let (before, _) = counts.split_once(what)?;
+        before.split_whitespace().last()?.parse().ok()
+    };
+    Some(Tally {
+        passed: count(" passed")?,
+        failed: count(" failed")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_read_from_cargos_closing_lines() {
+        let ok = "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out";
+        assert_eq!(
+            parse_result(ok),
+            Some(Tally {
+                passed: 12,
+                failed: 0
+            })
+        );
+        let bad = "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured";
+        assert_eq!(
+            parse_result(bad),
+            Some(Tally {
+                passed: 1,
+                failed: 2
+            })
+        );
+        assert_eq!(parse_result("test a ... ok"), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! Waiting for a condition with a deadline: the only way anything here waits.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::interrupt;
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Tries `attempt` until it succeeds or `limit` has passed. The error then is that of the last
+/// attempt, under a line that says what was waited for.
+pub fn until<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    until_always(what, limit, || {
+        if interrupt::raised() {
+            return Ok(Err(anyhow!("interrupted while waiting for {what}")));
+        }
+        attempt().map(Ok)
+    })?
+}
+
+/// As [`until`], but goes on after Ctrl-C: for cleaning up.
+pub fn until_always<T>(
+    what: &str,
+    limit: Duration,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let error = match attempt() {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        if Instant::now() >= deadline {
+            return Err(error)
+                .with_context(|| format!("waited {} s for {what}", limit.as_secs_f32()));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Seconds, for readable call sites.
+pub const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
