@@ -35,6 +35,13 @@ pub const fn replace(checksum: Be16, from: Be16, to: Be16) -> Be16 {
     finish((!checksum.raw()) as u32 + (!from.raw()) as u32 + to.raw() as u32)
 }
 
+/// The checksum after a 32-bit word that it covers went from `from` to `to`.
+#[inline(always)]
+pub const fn replace_word(checksum: Be16, from: Be32, to: Be32) -> Be16 {
+    let sum = add_word((!checksum.raw()) as u32, Be32::from_raw(!from.raw()));
+    finish(add_word(sum, to))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +67,18 @@ mod tests {
             let before = sum([from, 0x1234, 0xfedc]);
             let after = replace(before, Be16::new(from), Be16::new(to));
             assert_eq!(after, sum([to, 0x1234, 0xfedc]), "{from:#x} to {to:#x}");
+        }
+    }
+
+    #[test]
+    fn replacing_a_word_equals_replacing_its_halves() {
+        let checksum = Be16::new(0x1234);
+        for (from, to) in [(0x0a00_0a07, 0xc000_0201), (0, u32::MAX), (u32::MAX, 1)] {
+            let half = |word: u32, shift: u32| Be16::new((word >> shift) as u16);
+            let high = replace(checksum, half(from, 16), half(to, 16));
+            let both = replace(high, half(from, 0), half(to, 0));
+            let word = replace_word(checksum, Be32::new(from), Be32::new(to));
+            assert_eq!(word, both, "{from:#x} to {to:#x}");
         }
     }
 }

@@ -56,7 +56,7 @@ drop_reasons! {
     FlowTableFull = "flow-table-full",
     /// All tried ports of the host stand for other conversations.
     NoPortLeft = "no-port-left",
-    /// An ICMP message about a translated conversation.
+    /// An ICMP message of no known conversation, towards something that needs translation.
     IcmpNotTranslated = "icmp-not-translated",
     /// An outside address, from a task of an internal network.
     InternalNetwork = "internal-network",

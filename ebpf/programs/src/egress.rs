@@ -32,7 +32,9 @@ pub fn leave(packet: &Packet, scratch: &mut Scratch) -> Outcome {
     match packet.kind {
         Kind::Tcp | Kind::Udp | Kind::EchoRequest => {}
         Kind::Fragment => return Err(DropReason::Fragment),
-        Kind::EchoReply | Kind::OtherIcmp => return Err(DropReason::IcmpNotTranslated),
+        Kind::EchoReply | Kind::IcmpError | Kind::OtherIcmp => {
+            return Err(DropReason::IcmpNotTranslated);
+        }
         Kind::Other => return Err(DropReason::UnsupportedProtocol),
     }
     let destination = packet.destination();

@@ -10,7 +10,7 @@ use orch_ebpf_common::{
 use crate::maps::{self, FLOWS};
 use crate::packet::{Kind, Packet};
 use crate::scratch::Scratch;
-use crate::{Outcome, deliver, service, skb, tcp_reset, verdict};
+use crate::{Outcome, deliver, icmp_error, service, skb, tcp_reset, verdict};
 
 /// How many source ports are tried for a new conversation.
 const PORT_ATTEMPTS: u32 = 16;
@@ -41,10 +41,16 @@ pub fn now() -> u32 {
     (unsafe { bpf_ktime_get_coarse_ns() } / NANOSECONDS) as u32
 }
 
-/// Delivers the packet by the flow that `scratch.key` names; `None` if there is none, or if it
-/// must be decided anew because its backend left.
+/// Delivers the packet by the flow that `scratch.key` names, or an ICMP error by that of the packet
+/// it quotes; `None` if there is none, or if it must be decided anew because its backend left.
 #[inline(always)]
 pub fn follow(packet: &Packet, scratch: &mut Scratch) -> Option<Outcome> {
+    if packet.kind == Kind::IcmpError {
+        return icmp_error::follow(packet, scratch);
+    }
+    if !packet.has_flow() {
+        return None;
+    }
     let flow = FLOWS.get_ptr_mut(&scratch.key)?;
     // SAFETY: the entry stays in memory until the program ends; other CPUs write single fields of
     // it, and every byte pattern is a value.

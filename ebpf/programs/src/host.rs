@@ -20,9 +20,7 @@ pub fn ingress(skb: Skb) -> Outcome {
     packet.read()?;
     let scratch = scratch()?;
     scratch.key = packet.key(Vni::HOST);
-    if packet.has_flow()
-        && let Some(outcome) = flow::follow(&packet, scratch)
-    {
+    if let Some(outcome) = flow::follow(&packet, scratch) {
         return outcome;
     }
     if packet.destination() != Address::MESH || !matches!(packet.kind, Kind::Tcp | Kind::Udp) {

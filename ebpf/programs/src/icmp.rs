@@ -58,7 +58,10 @@ fn unreachable(packet: &Packet, scratch: &mut Scratch, code: u8) -> i32 {
 #[inline(always)]
 fn try_unreachable(packet: &Packet, scratch: &mut Scratch, code: u8) -> Outcome {
     // An error is never answered with an error (RFC 1122 section 3.2.2).
-    if packet.kind == Kind::OtherIcmp || packet.kind == Kind::EchoReply {
+    if matches!(
+        packet.kind,
+        Kind::EchoReply | Kind::IcmpError | Kind::OtherIcmp
+    ) {
         return Err(DropReason::IcmpNotTranslated);
     }
     let quoted = packet.l4 - L3 + QUOTED_PAYLOAD;

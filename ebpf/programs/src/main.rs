@@ -21,6 +21,7 @@ mod egress;
 mod flow;
 mod host;
 mod icmp;
+mod icmp_error;
 mod maps;
 mod nat;
 mod overlay;

@@ -21,9 +21,7 @@ pub fn ingress(skb: Skb) -> Outcome {
     packet.read()?;
     let scratch = scratch()?;
     scratch.key = packet.key(vni);
-    if packet.has_flow()
-        && let Some(outcome) = flow::follow(&packet, scratch)
-    {
+    if let Some(outcome) = flow::follow(&packet, scratch) {
         return outcome;
     }
     let to = EndpointKey {

@@ -21,6 +21,8 @@ pub enum Kind {
     EchoRequest,
     /// An ICMP echo reply.
     EchoReply,
+    /// An ICMP error, which quotes the packet that it is about.
+    IcmpError,
     /// Any other ICMP message.
     OtherIcmp,
     /// A part of a datagram; it has no ports.
@@ -108,6 +110,9 @@ impl Packet {
             IcmpHeader::ECHO_REPLY => {
                 self.kind = Kind::EchoReply;
                 self.destination_port = icmp.id;
+            }
+            IcmpHeader::UNREACHABLE | IcmpHeader::TIME_EXCEEDED | IcmpHeader::PARAMETER_PROBLEM => {
+                self.kind = Kind::IcmpError;
             }
             _ => self.kind = Kind::OtherIcmp,
         }

@@ -113,7 +113,7 @@ fn choose(
     match packet.kind {
         Kind::Tcp | Kind::Udp => {}
         Kind::Fragment => return Err(DropReason::Fragment),
-        Kind::EchoReply | Kind::EchoRequest | Kind::OtherIcmp => {
+        Kind::EchoReply | Kind::EchoRequest | Kind::IcmpError | Kind::OtherIcmp => {
             return Err(DropReason::IcmpNotTranslated);
         }
         Kind::Other => return Err(DropReason::UnsupportedProtocol),

@@ -31,9 +31,7 @@ pub fn ingress(skb: Skb) -> Outcome {
                 return outcome;
             }
             scratch.key = packet.key(vni);
-            if packet.has_flow()
-                && let Some(outcome) = flow::follow(&packet, scratch)
-            {
+            if let Some(outcome) = flow::follow(&packet, scratch) {
                 return outcome;
             }
             decide(&packet, scratch, vni)

@@ -29,7 +29,7 @@ pub fn ingress(skb: Skb) -> Outcome {
         vni: Vni::HOST,
         address: packet.destination(),
     };
-    if !packet.has_flow() || maps::local_address(&local).is_none() {
+    if maps::local_address(&local).is_none() {
         return Ok(PASS);
     }
     let frontend = match packet.kind {
@@ -39,7 +39,10 @@ pub fn ingress(skb: Skb) -> Outcome {
         }
         _ => None,
     };
-    if frontend.is_none() && !NAT_PORTS.contains(&packet.destination_port.get()) {
+    let may_have_flow = frontend.is_some()
+        || packet.kind == Kind::IcmpError
+        || NAT_PORTS.contains(&packet.destination_port.get());
+    if !may_have_flow {
         return Ok(PASS);
     }
     let scratch = scratch()?;

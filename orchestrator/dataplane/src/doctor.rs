@@ -202,23 +202,26 @@ fn devices_and_port(vxlan_port: u16) -> Vec<Check> {
 
 async fn probe_devices(vxlan_port: u16) -> Result<Vec<Check>, Error> {
     let netlink = Netlink::open()?;
-    let tunnel = devices::add_tunnel(&netlink, PROBE[0], vxlan_port).await;
-    netlink.delete_named(PROBE[0]).await?;
-    let pair = netlink
-        .add(PROBE[0], LinkVeth::new(PROBE[0], PROBE[1]).build())
-        .await;
-    netlink.delete_named(PROBE[0]).await?;
+    // Two collect-metadata devices cannot share a port: a tunnel of ours, in use or left by a
+    // daemon that crashed, is proof enough and will be adopted.
     let ours = netlink.devices().await?.into_iter().any(|device| {
         devices::is_ours(&device)
             && matches!(device.kind, DeviceKind::Vxlan { port, .. } if port == vxlan_port)
     });
+    let tunnel = if ours {
+        Ok("orchd's own tunnel is there".to_owned())
+    } else {
+        let made = devices::add_tunnel(&netlink, PROBE[0], vxlan_port).await;
+        netlink.delete_named(PROBE[0]).await?;
+        made.map(|()| "can be made".to_owned()).map_err(text)
+    };
+    let pair = netlink
+        .add(PROBE[0], LinkVeth::new(PROBE[0], PROBE[1]).build())
+        .await;
+    netlink.delete_named(PROBE[0]).await?;
     let made = |made: Result<(), Error>| made.map(|()| "can be made".into()).map_err(text);
     Ok(vec![
-        Check::new(
-            "VXLAN",
-            made(tunnel),
-            "load or build in kernel module vxlan",
-        ),
+        Check::new("VXLAN", tunnel, "load or build in kernel module vxlan"),
         Check::new("veth", made(pair), "load or build in kernel module veth"),
         tunnel_port(vxlan_port, ours),
     ])

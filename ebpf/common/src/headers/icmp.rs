@@ -32,6 +32,10 @@ impl IcmpHeader {
     pub const ECHO_REQUEST: u8 = 8;
     /// Type of a destination unreachable message.
     pub const UNREACHABLE: u8 = 3;
+    /// Type of a time exceeded message.
+    pub const TIME_EXCEEDED: u8 = 11;
+    /// Type of a parameter problem message.
+    pub const PARAMETER_PROBLEM: u8 = 12;
     /// Unreachable: the host.
     pub const HOST: u8 = 1;
     /// Unreachable: the port.

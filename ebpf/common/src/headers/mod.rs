@@ -61,6 +61,8 @@ impl UdpHeader {
     pub const LEN: usize = size_of::<Self>();
     /// Offset of the checksum.
     pub const CHECKSUM: usize = core::mem::offset_of!(Self, checksum);
+    /// A checksum that came out as zero, which would say that there is none.
+    pub const ZERO_SUM: Be16 = Be16::new(0xffff);
 }
 
 #[cfg(test)]

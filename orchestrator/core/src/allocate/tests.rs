@@ -220,6 +220,18 @@ fn changing_the_endpoint_mode_frees_and_gives_virtual_addresses() {
 }
 
 #[test]
+fn a_virtual_address_that_is_freed_serves_others_in_the_same_pass() {
+    let mut bench = Bench::with_nodes(1);
+    let net = bench.network("tiny", Some("10.0.10.0/30"));
+    let id = bench.create(on_network(service_spec("s", 1), &net));
+    assert_eq!(bench.wanted(&id)[0].status.state, TaskState::New);
+    bench
+        .update(&id, |spec| spec.endpoint.mode = EndpointMode::DnsRoundRobin)
+        .unwrap();
+    assert_eq!(addresses(&bench.wanted(&id)[0]), [ip("10.0.10.2")]);
+}
+
+#[test]
 fn a_port_that_nobody_named_is_chosen_from_30000_and_kept() {
     let mut bench = Bench::with_nodes(1);
     let first = bench.create(publishing("a", None, PublishMode::Ingress));

@@ -24,7 +24,28 @@ pub fn desired(state: &State, node: &NodeId) -> DesiredNetwork {
         view.add_published(service, tasks);
         view.add_names(service, tasks);
     }
+    view.add_reverse_names();
     view.out
+}
+
+/// The name that a resolver looks up to learn the name of an address (RFC 1035 section 3.5, RFC
+/// 3596 section 2.5).
+fn reverse_name(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(address) => {
+            let nibbles = address
+                .octets()
+                .into_iter()
+                .rev()
+                .flat_map(|o| [o & 15, o >> 4]);
+            let labels: String = nibbles.map(|nibble| format!("{nibble:x}.")).collect();
+            format!("{labels}ip6.arpa")
+        }
+    }
 }
 
 /// The tasks that serve clients, per service: running, wanted, on a node that is not down.
@@ -183,15 +204,32 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Names that stand for nothing are left out: a resolver then says that there is no such name.
+    /// A name of the cluster without addresses stays known, so that nobody outside is asked for
+    /// it while its service has no task.
     fn add_name(&mut self, vni: Vni, name: &str, addresses: &BTreeSet<IpAddr>) {
-        if !addresses.is_empty() {
-            let entry = self
-                .out
-                .names
-                .entry((vni, name.to_lowercase()))
-                .or_default();
-            entry.extend(addresses);
+        let entry = self
+            .out
+            .names
+            .entry((vni, name.to_lowercase()))
+            .or_default();
+        entry.extend(addresses);
+    }
+
+    /// Nobody outside can tell the name of a cluster address, so nobody is asked: `ping` looks
+    /// one up per reply, and a slow resolver would slow it down.
+    fn add_reverse_names(&mut self) {
+        let endpoints = self.out.endpoints.keys().copied();
+        let vips = self.out.frontends.keys().filter_map(|f| match f {
+            Frontend::Vip { vni, address } => Some((*vni, *address)),
+            Frontend::Published { .. } => None,
+        });
+        let gateways = self.out.networks.iter().flat_map(|(vni, network)| {
+            let gateways = network.subnets.iter().map(|subnet| subnet.gateway);
+            gateways.map(|gateway| (*vni, gateway))
+        });
+        let known: BTreeSet<_> = endpoints.chain(vips).chain(gateways).collect();
+        for (vni, address) in known {
+            self.add_name(vni, &reverse_name(address), &BTreeSet::new());
         }
     }
 

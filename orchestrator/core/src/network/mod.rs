@@ -127,5 +127,6 @@ pub struct DesiredNetwork {
     /// Backends per frontend. An empty set is an answer too: the frontend refuses.
     pub frontends: BTreeMap<Frontend, BTreeSet<Backend>>,
     /// Names per network, lower case without the final dot, and the addresses they stand for.
+    /// An empty set is a name that exists and has no address, as opposed to one to ask others for.
     pub names: BTreeMap<(Vni, String), BTreeSet<IpAddr>>,
 }

@@ -161,7 +161,31 @@ fn a_service_of_no_tasks_has_an_empty_frontend_and_still_a_name() {
     );
     let vni = vni(&bench, &network);
     assert!(desired.names.contains_key(&(vni, "web".to_owned())));
-    assert!(!desired.names.contains_key(&(vni, "tasks.web".to_owned())));
+    assert_eq!(
+        desired.names[&(vni, "tasks.web".to_owned())],
+        BTreeSet::new()
+    );
+}
+
+#[test]
+fn nobody_outside_is_asked_for_the_name_of_a_cluster_address() {
+    let (bench, network, id) = world();
+    let names = at(&bench, 0).names;
+    let vni = vni(&bench, &network);
+    let vip = bench.service(&id).endpoint.vips[0].address.addr();
+    let gateway = "10.0.10.1".parse().unwrap();
+    for address in task_ips(&bench, &id).into_iter().chain([vip, gateway]) {
+        let IpAddr::V4(v4) = address else {
+            panic!("{address} is not IPv4");
+        };
+        let [a, b, c, d] = v4.octets();
+        let reverse = format!("{d}.{c}.{b}.{a}.in-addr.arpa");
+        assert_eq!(
+            names.get(&(vni, reverse)),
+            Some(&BTreeSet::new()),
+            "{address}"
+        );
+    }
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub(super) fn should_restart(task: &Task, slot: &Slot) -> bool {
 }
 
 /// Restarts in the slot so far, of the same spec and within the policy's window: every task but
-/// the first is one.
+/// the first is one. What was scaled away does not count.
 fn attempts(policy: &RestartPolicy, task: &Task, slot: &Slot) -> u64 {
     let since = policy
         .window
@@ -116,9 +116,8 @@ fn attempts(policy: &RestartPolicy, task: &Task, slot: &Slot) -> u64 {
             Timestamp::from_nanos(end.saturating_sub(span))
         });
     let same_spec = slot
-        .0
-        .iter()
-        .filter(|t| t.spec_version == task.spec_version);
+        .history()
+        .filter(|other| other.spec_version == task.spec_version);
     let restarts = same_spec.skip(1).filter(|t| t.meta.created_at >= since);
     restarts.count() as u64
 }

@@ -52,12 +52,14 @@ impl Slot {
         self.0.iter().filter(|t| t.is_wanted())
     }
 
-    /// The newest task that was not scaled away.
+    /// The tasks that were not scaled away: those vanish and tell nothing of the slot.
+    pub(super) fn history(&self) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
+        self.0.iter().filter(|t| t.desired != DesiredState::Remove)
+    }
+
+    /// The newest task of its history.
     pub(super) fn newest(&self) -> Option<&Arc<Task>> {
-        self.0
-            .iter()
-            .rev()
-            .find(|t| t.desired != DesiredState::Remove)
+        self.history().next_back()
     }
 
     fn is_live(&self) -> bool {

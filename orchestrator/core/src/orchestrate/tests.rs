@@ -462,6 +462,21 @@ fn history_is_kept_up_to_the_limit_and_the_newest_task_always() {
 }
 
 #[test]
+fn tasks_that_are_being_removed_do_not_push_counted_restarts_out_of_history() {
+    let (mut bench, id) = running(1, with_restart(RestartCondition::Any, 4));
+    bench.scale(&id, 0);
+    bench.scale(&id, 1);
+    for _ in 0..5 {
+        let task = bench.wanted(&id)[0].clone();
+        bench.report(&task, TaskState::Failed);
+        bench.advance(SECOND);
+    }
+    assert_eq!(bench.wanted(&id).len(), 0, "four restarts are allowed");
+    bench.advance(SECOND);
+    assert_eq!(bench.wanted(&id).len(), 0);
+}
+
+#[test]
 fn a_removed_service_leaves_no_task() {
     let (mut bench, id) = running(2, service_spec("s", 3));
     bench.write(|tx| control::remove_service(tx, &id)).unwrap();

@@ -184,9 +184,7 @@ pub(super) fn roll(
     if dirty.is_empty() {
         return service;
     }
-    if !begin(tx, &mut service) {
-        return service;
-    }
+    begin(tx, &mut service);
     let Some(since) = rolling_since(&service) else {
         return service;
     };
@@ -209,12 +207,11 @@ pub(super) fn roll(
     service
 }
 
-/// Marks the update as begun. `false` when it was stopped and waits for the user.
-fn begin(tx: &mut Tx<'_>, service: &mut Service) -> bool {
+/// Marks an update as begun, unless one is going on or was stopped and waits for the user.
+fn begin(tx: &mut Tx<'_>, service: &mut Service) {
     use UpdateState as S;
     match service.update_status.as_ref().map(|s| s.state) {
-        Some(S::Paused | S::RollbackPaused) => false,
-        Some(S::Updating | S::RollbackStarted) => true,
+        Some(S::Paused | S::RollbackPaused | S::Updating | S::RollbackStarted) => {}
         None | Some(S::Completed | S::RollbackCompleted) => {
             service.update_status = Some(UpdateStatus {
                 state: S::Updating,
@@ -223,7 +220,6 @@ fn begin(tx: &mut Tx<'_>, service: &mut Service) -> bool {
                 message: "update in progress".to_owned(),
             });
             tx.put(Object::Service(service.clone()));
-            true
         }
     }
 }

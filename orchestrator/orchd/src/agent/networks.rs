@@ -3,11 +3,13 @@
 //! One task owns them, because the engine lets two networks have one name: each network of the
 //! assignment is there once, and those of the past go as soon as no container uses them.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use orch_core::dispatch::Assignment;
+use orch_core::ids::NetworkId;
 use orch_core::objects::Network;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -55,6 +57,7 @@ pub fn keeper(
             engine,
             assigned,
             queue,
+            missing: BTreeSet::new(),
         }
         .run(),
     )
@@ -64,6 +67,8 @@ struct Keeper {
     engine: Engine,
     assigned: watch::Receiver<Option<Arc<Assignment>>>,
     queue: mpsc::Receiver<Ensure>,
+    /// Networks that could not be made, which was said once.
+    missing: BTreeSet<NetworkId>,
 }
 
 impl Keeper {
@@ -103,8 +108,9 @@ impl Keeper {
         {
             self.engine.remove_network(&former.id).await?;
         }
-        tracing::info!(network = network.spec.name, "making the engine's network");
-        self.engine.create_network(network).await
+        self.engine.create_network(network).await?;
+        tracing::info!(network = network.spec.name, "made the engine's network");
+        Ok(())
     }
 
     /// Whether the engine has the assigned networks and no others of ours.
@@ -127,9 +133,17 @@ impl Keeper {
             }
         }
         for network in &assignment.networks {
-            if let Err(error) = self.ensure(network).await {
-                tracing::warn!(network = network.spec.name, %error, "cannot make a network");
-                in_step = false;
+            let name = &network.spec.name;
+            match self.ensure(network).await {
+                Ok(()) => {
+                    self.missing.remove(&network.id);
+                }
+                Err(error) => {
+                    if self.missing.insert(network.id.clone()) {
+                        tracing::warn!(network = name, %error, "cannot make a network");
+                    }
+                    in_step = false;
+                }
             }
         }
         in_step
@@ -159,7 +173,6 @@ fn obsolete<'a>(existing: &'a [EngineNetwork], wanted: &[Network]) -> Vec<&'a En
 mod tests {
     use std::collections::BTreeMap;
 
-    use orch_core::ids::NetworkId;
     use orch_core::network::Vni;
     use orch_core::objects::Meta;
     use orch_core::objects::network::NetworkSpec;

@@ -138,21 +138,34 @@ pub(super) fn advertise(
     }
 }
 
-/// Where tunnel packets go; empty is the advertised address.
+/// Where tunnel packets go; empty is the advertised address. It must be the host's own, because
+/// the data plane sends from it.
 pub(super) fn data_path(
     text: &str,
     advertised: IpAddr,
     interfaces: &Interfaces,
 ) -> Result<IpAddr, LifecycleError> {
-    if text.is_empty() {
-        return Ok(advertised);
-    }
-    let ip = host_address(text, interfaces, BAD_DATA_PATH)?;
-    if ip.is_unspecified() {
-        Err(bad(BAD_DATA_PATH))
+    let ip = if text.is_empty() {
+        advertised
     } else {
-        Ok(ip)
+        host_address(text, interfaces, BAD_DATA_PATH)?
+    };
+    if ip.is_unspecified() {
+        return Err(bad(BAD_DATA_PATH));
     }
+    if !interfaces.values().flatten().any(|own| *own == ip) {
+        return Err(bad(format!(
+            "{ip} is not an address of this host, so tunnels cannot use it; name one of its own \
+             with --data-path-addr or --advertise-addr"
+        )));
+    }
+    if ip.is_ipv6() {
+        return Err(bad(format!(
+            "tunnels over IPv6 ({ip}) are not supported yet; name an IPv4 address of this host \
+             with --data-path-addr"
+        )));
+    }
+    Ok(ip)
 }
 
 /// UDP port of tunnels; 0 is the default.
@@ -333,6 +346,26 @@ mod tests {
         }
         for text in ["", ":2377", "host:port"] {
             assert!(remote(text, 2377).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn tunnels_need_an_ipv4_address_of_this_host() {
+        let own: IpAddr = "192.0.2.5".parse().unwrap();
+        let foreign: IpAddr = "192.0.2.9".parse().unwrap();
+        let host = host(&[("eth0", &["192.0.2.5", "2001:db8::5"]), ("lo", &["127.0.0.1"])]);
+        assert_eq!(data_path("", own, &host).unwrap(), own);
+        assert_eq!(data_path("192.0.2.5", foreign, &host).unwrap(), own);
+        assert_eq!(data_path("eth0", foreign, &host).unwrap(), own);
+        for (text, advertised, expected) in [
+            ("", foreign, "192.0.2.9 is not an address of this host"),
+            ("192.0.2.9", own, "192.0.2.9 is not an address of this host"),
+            ("2001:db8::5", own, "over IPv6 (2001:db8::5) are not supported yet"),
+            ("0.0.0.0", own, BAD_DATA_PATH),
+            ("eth7", own, BAD_DATA_PATH),
+        ] {
+            let error = data_path(text, advertised, &host).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 

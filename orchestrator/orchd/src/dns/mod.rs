@@ -43,11 +43,10 @@ pub async fn serve(shutdown: CancellationToken) {
     shutdown.run_until_cancelled(serve_at(address)).await;
 }
 
-/// Whether the host asks a resolver on its own loopback, where only the host can ask it. The
-/// engine takes a host without resolvers for such a one.
+/// Whether the host asks a resolver on its own loopback, where only the host can ask it.
 pub async fn host_resolver_is_on_loopback() -> bool {
     let servers = resolvers::of_host().await;
-    servers.is_empty() || servers.iter().any(|server| server.ip().is_loopback())
+    servers.iter().any(|server| server.ip().is_loopback())
 }
 
 async fn serve_at(address: SocketAddr) {

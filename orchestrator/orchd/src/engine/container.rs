@@ -25,6 +25,7 @@ use orch_core::objects::task::{
 };
 use orch_core::objects::{Network, Task};
 
+use super::error::found;
 use super::{CALL_TIMEOUT, Engine, EngineError, START_TIMEOUT};
 
 /// Labels that task containers carry, as Swarm sets them; tools select by them.
@@ -144,7 +145,7 @@ impl Engine {
         let stopped = docker
             .stop_container(id, None::<StopContainerOptions>)
             .await;
-        fine_when_gone(stopped.map_err(self.error()))
+        found(stopped.map_err(self.error())).map(drop)
     }
 
     /// Kills and removes a container with its anonymous volumes; one that does not exist is fine.
@@ -161,15 +162,8 @@ impl Engine {
         {
             // Another removal is under way.
             Err(EngineError::Conflict(_)) => Ok(()),
-            result => fine_when_gone(result),
+            result => found(result).map(drop),
         }
-    }
-}
-
-fn fine_when_gone(result: Result<(), EngineError>) -> Result<(), EngineError> {
-    match result {
-        Err(EngineError::NotFound(_)) => Ok(()),
-        result => result,
     }
 }
 

@@ -11,7 +11,10 @@ use super::SpecError;
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// It could not be reached or did not answer: try again later.
-    #[error("cannot reach the container engine at {}: {reason}; check that it runs", .socket.display())]
+    #[error(
+        "cannot reach the container engine at {}: {reason}; check that it runs",
+        .socket.display()
+    )]
     Unreachable {
         /// Its socket.
         socket: PathBuf,
@@ -71,6 +74,15 @@ impl EngineError {
             ),
             other => Self::Answer(other.to_string()),
         }
+    }
+}
+
+/// An object, or `None` when the engine has no such object.
+pub(super) fn found<T>(result: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
+    match result {
+        Ok(object) => Ok(Some(object)),
+        Err(EngineError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -3,6 +3,7 @@
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::TryStreamExt as _;
 
+use super::error::found;
 use super::{CALL_TIMEOUT, Engine, EngineError, PULL_TIMEOUT};
 
 impl Engine {
@@ -10,10 +11,10 @@ impl Engine {
     /// version a tag stands for is decided once, by the managers, who add the digest.
     pub async fn ensure_image(&self, reference: &str) -> Result<(), EngineError> {
         let docker = self.docker(CALL_TIMEOUT)?;
-        match docker.inspect_image(reference).await.map_err(self.error()) {
-            Ok(_) => Ok(()),
-            Err(EngineError::NotFound(_)) => self.pull(reference).await,
-            Err(error) => Err(error),
+        let local = docker.inspect_image(reference).await;
+        match found(local.map_err(self.error()))? {
+            Some(_) => Ok(()),
+            None => self.pull(reference).await,
         }
     }
 

@@ -11,6 +11,7 @@ use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBu
 use orch_core::agent::{Container, ContainerState, Health};
 use orch_core::ids::{NodeId, TaskId};
 
+use super::error::found;
 use super::{CALL_TIMEOUT, Engine, EngineError, labels};
 
 /// A container that was made for a task.
@@ -67,11 +68,7 @@ impl Engine {
     ) -> Result<Option<TaskContainer>, EngineError> {
         let docker = self.docker(CALL_TIMEOUT)?;
         let inspect = docker.inspect_container(id_or_name, None::<InspectContainerOptions>);
-        match inspect.await.map_err(self.error()) {
-            Ok(answer) => Ok(task_container(answer)),
-            Err(EngineError::NotFound(_)) => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(found(inspect.await.map_err(self.error()))?.and_then(task_container))
     }
 
     /// All endpoints of all containers that run now.

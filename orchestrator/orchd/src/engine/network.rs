@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkDisconnectRequest};
+use bollard::models::{
+    Ipam, IpamConfig, NetworkCreateRequest, NetworkDisconnectRequest, NetworkInspect,
+};
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
 use orch_core::ids::NetworkId;
 use orch_core::network::Subnet;
 use orch_core::objects::Network;
 
 use super::container::unsorted;
+use super::error::found;
 use super::{CALL_TIMEOUT, Engine, EngineError};
 
 /// Name of orchd's network and IPAM driver: the name of its socket in the plugin folder.
@@ -47,71 +50,52 @@ impl Engine {
     /// Makes a network that stands for a cluster network. The caller sees to it that there is
     /// none yet: the engine lets two networks have one name.
     pub async fn create_network(&self, network: &Network) -> Result<(), EngineError> {
-        let docker = self.docker(CALL_TIMEOUT)?;
         let name = &network.spec.name;
-        match docker
-            .inspect_network(name, None::<InspectNetworkOptions>)
-            .await
-        {
-            Ok(other) => Err(EngineError::Conflict(format!(
+        if let Some(other) = self.inspect_network(name).await? {
+            return Err(EngineError::Conflict(format!(
                 "this host's engine has a network \"{name}\" of driver \"{}\" already: remove or \
                  rename it, so that the cluster's network of that name can be used here",
                 other.driver.unwrap_or_default()
-            ))),
-            Err(error) => match self.error()(error) {
-                EngineError::NotFound(_) => {
-                    docker
-                        .create_network(request(network))
-                        .await
-                        .map_err(self.error())?;
-                    Ok(())
-                }
-                error => Err(error),
-            },
+            )));
         }
+        let docker = self.docker(CALL_TIMEOUT)?;
+        let created = docker.create_network(request(network)).await;
+        created.map(drop).map_err(self.error())
     }
 
     /// Removes a network by its id; one that is gone is fine.
     pub async fn remove_network(&self, id: &str) -> Result<(), EngineError> {
-        match self
-            .docker(CALL_TIMEOUT)?
-            .remove_network(id)
-            .await
-            .map_err(self.error())
-        {
-            Err(EngineError::NotFound(_)) => Ok(()),
-            result => result,
-        }
+        let removed = self.docker(CALL_TIMEOUT)?.remove_network(id).await;
+        found(removed.map_err(self.error())).map(drop)
     }
 
     /// Takes all containers off a network.
     pub async fn disconnect_all(&self, id: &str) -> Result<(), EngineError> {
         let docker = self.docker(CALL_TIMEOUT)?;
-        let network = match docker
-            .inspect_network(id, None::<InspectNetworkOptions>)
-            .await
-        {
-            Ok(network) => network,
-            Err(error) => match self.error()(error) {
-                EngineError::NotFound(_) => return Ok(()),
-                error => return Err(error),
-            },
-        };
-        for container in network.containers.unwrap_or_default().into_keys() {
+        let network = self.inspect_network(id).await?;
+        let containers = network
+            .and_then(|network| network.containers)
+            .unwrap_or_default();
+        for container in containers.into_keys() {
             let request = NetworkDisconnectRequest {
                 container,
                 force: Some(true),
             };
-            match docker
-                .disconnect_network(id, request)
-                .await
-                .map_err(self.error())
-            {
-                Ok(()) | Err(EngineError::NotFound(_)) => {}
-                Err(error) => return Err(error),
-            }
+            let disconnected = docker.disconnect_network(id, request).await;
+            found(disconnected.map_err(self.error()))?;
         }
         Ok(())
+    }
+
+    async fn inspect_network(
+        &self,
+        id_or_name: &str,
+    ) -> Result<Option<NetworkInspect>, EngineError> {
+        let docker = self.docker(CALL_TIMEOUT)?;
+        let seen = docker
+            .inspect_network(id_or_name, None::<InspectNetworkOptions>)
+            .await;
+        found(seen.map_err(self.error()))
     }
 }
 

@@ -53,7 +53,10 @@ pub enum PluginError {
         source: RpcError,
     },
     /// The managers did not answer.
-    #[error("Could not attach to network {network}: no manager answered within {} s", .limit.as_secs())]
+    #[error(
+        "Could not attach to network {network}: no manager answered within {} s",
+        .limit.as_secs()
+    )]
     NoManager {
         /// The network's name.
         network: String,

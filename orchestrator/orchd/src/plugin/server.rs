@@ -27,13 +27,25 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let listener = listen(&socket)?;
+    let _file = SocketFile(&socket);
     tracing::debug!(socket = %socket.display(), "serving the engine's driver");
     let app = Router::new().fallback(call).with_state(driver);
     axum::serve(listener, app)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
-        .context("the engine's driver socket failed")?;
-    durable::remove(&socket).with_context(|| format!("cannot remove {}", socket.display()))
+        .context("the engine's driver socket failed")
+}
+
+/// Removes the socket when it is served no longer, however that came: the engine waits less for a
+/// driver that has none.
+struct SocketFile<'a>(&'a Path);
+
+impl Drop for SocketFile<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = durable::remove(self.0) {
+            tracing::warn!(socket = %self.0.display(), %error, "cannot remove the socket");
+        }
+    }
 }
 
 fn listen(socket: &Path) -> anyhow::Result<UnixListener> {

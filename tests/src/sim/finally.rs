@@ -1,0 +1,219 @@
+//! What must hold once the cluster is left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orch_core::ids::TaskId;
+use orch_core::objects::node::NodeState;
+use orch_core::objects::service::UpdateState;
+use orch_core::objects::task::RestartCondition;
+use orch_core::objects::{Service, Task};
+use orch_core::orchestrate::is_up_to_date;
+use orch_core::store::State;
+use orch_core::task_state::{DesiredState, TaskState};
+
+use super::host::Host;
+use super::manager::Manager;
+use super::{Violation, ensure};
+
+/// Every service has the tasks it asks for, every engine runs these and no others, and nothing is
+/// under way any more. A host that is cut off is down, and what was there waits for its return.
+pub(super) fn all_runs_as_asked(manager: &Manager, hosts: &[Host]) -> Result<(), Violation> {
+    let state = &manager.state;
+    for host in hosts.iter().filter(|h| !h.gone) {
+        let node = state.node(&host.id).map(|n| n.status.state);
+        let expected = if host.linked {
+            NodeState::Ready
+        } else {
+            NodeState::Down
+        };
+        ensure!(
+            node == Some(expected),
+            "{} is {node:?}, not {expected:?}",
+            host.id
+        );
+    }
+    let is_lost = |task: &Task| {
+        let node = task.node.as_ref().and_then(|id| state.node(id));
+        node.is_some_and(|n| !n.may_serve())
+    };
+    for task in state
+        .tasks()
+        .filter(|t| t.desired > DesiredState::Running && !is_lost(t))
+    {
+        ensure!(
+            task.status.state.is_terminal(),
+            "a task does not stop: {task:#?}"
+        );
+        ensure!(
+            task.desired != DesiredState::Remove,
+            "a task does not vanish: {task:#?}"
+        );
+    }
+    for service in state.services() {
+        service_is_at_rest(state, service)?;
+    }
+    engines_run_what_the_store_says(state, hosts)
+}
+
+fn service_is_at_rest(state: &State, service: &Service) -> Result<(), Violation> {
+    let mut slots = BTreeMap::<u64, Vec<&Task>>::new();
+    let kept = |t: &Task| t.desired != DesiredState::Remove;
+    for task in state
+        .tasks()
+        .filter(|t| t.service() == Some(&service.id) && kept(t))
+    {
+        slots
+            .entry(task.slot().unwrap_or_default())
+            .or_default()
+            .push(task);
+    }
+    let wanted: Vec<&Task> = slots
+        .values()
+        .flatten()
+        .copied()
+        .filter(|t| t.is_wanted())
+        .collect();
+    let blocked: Vec<&Task> = wanted
+        .iter()
+        .copied()
+        .filter(|t| is_blocked(state, t))
+        .collect();
+    for task in &wanted {
+        let runs = task.status.state == TaskState::Running && task.desired == DesiredState::Running;
+        ensure!(
+            runs || is_blocked(state, task),
+            "a task does not run: {task:#?}"
+        );
+    }
+    let replicas = usize::try_from(service.spec.replicas()).unwrap_or(usize::MAX);
+    let updating = service.update_status.as_ref().is_some_and(|s| {
+        matches!(
+            s.state,
+            UpdateState::Updating | UpdateState::RollbackStarted
+        )
+    });
+    ensure!(
+        !updating || !blocked.is_empty(),
+        "an update does not end: {service:#?}"
+    );
+    // A start-first update that cannot place its new tasks keeps the old ones beside them.
+    if !updating {
+        let always = slots.values().flatten().all(|t| restarts_always(t));
+        let live = if always { wanted.len() } else { slots.len() };
+        ensure!(
+            live == replicas,
+            "{live} of {replicas} tasks: {service:#?} {slots:#?}"
+        );
+    }
+    let paused = service
+        .update_status
+        .as_ref()
+        .is_some_and(|s| matches!(s.state, UpdateState::Paused | UpdateState::RollbackPaused));
+    for task in wanted.iter().filter(|_| !paused && !updating) {
+        ensure!(
+            is_up_to_date(service, task),
+            "an old task still runs: {task:#?}"
+        );
+    }
+    let limit = state.cluster().map_or(0, |c| c.spec.task_history_limit);
+    for tasks in slots.values() {
+        let kept = i64::try_from(tasks.len()).unwrap_or(i64::MAX);
+        ensure!(
+            updating || kept <= limit,
+            "{kept} tasks are kept in one slot: {tasks:#?}"
+        );
+    }
+    Ok(())
+}
+
+fn restarts_always(task: &Task) -> bool {
+    task.spec
+        .restart
+        .as_ref()
+        .is_none_or(|r| r.condition == RestartCondition::Any && r.max_attempts == 0)
+}
+
+/// Whether a task waits for what the cluster truly does not have.
+fn is_blocked(state: &State, task: &Task) -> bool {
+    let error = &task.status.error;
+    let out_of_addresses = state.networks().any(|network| {
+        error.contains(&format!("network {}:", network.spec.name))
+            && error.contains("exhausted")
+            && free_addresses(state, network) == 0
+    });
+    let out_of_ports = error.contains("host-mode port already in use");
+    (task.status.state == TaskState::New && out_of_addresses)
+        || (task.status.state == TaskState::Pending && out_of_ports)
+}
+
+fn free_addresses(state: &State, network: &orch_core::objects::Network) -> u32 {
+    let size: u32 = network
+        .subnets
+        .iter()
+        .map(|s| 1 << (32 - s.range.prefix_len()))
+        .sum();
+    let mut taken = BTreeSet::new();
+    for subnet in &network.subnets {
+        taken.extend([
+            subnet.range.network(),
+            subnet.range.broadcast(),
+            subnet.gateway,
+        ]);
+    }
+    let vips = state.services().flat_map(|s| &s.endpoint.vips);
+    taken.extend(
+        vips.filter(|v| v.network == network.id)
+            .map(|v| v.address.addr()),
+    );
+    for task in state.tasks().filter(|t| t.holds_addresses()) {
+        taken.extend(task.addresses_in(&network.id));
+    }
+    size - u32::try_from(taken.len()).unwrap_or(u32::MAX).min(size)
+}
+
+fn engines_run_what_the_store_says(state: &State, hosts: &[Host]) -> Result<(), Violation> {
+    for host in hosts.iter().filter(|h| h.reachable()) {
+        let running: BTreeSet<&TaskId> = host.running().collect();
+        let expected: BTreeSet<&TaskId> = state
+            .tasks()
+            .filter(|t| t.node.as_ref() == Some(&host.id) && t.service().is_some())
+            .filter(|t| t.status.state == TaskState::Running)
+            .map(|t| &t.id)
+            .collect();
+        ensure!(
+            running == expected,
+            "{} runs {running:?}, not {expected:?}",
+            host.id
+        );
+    }
+    Ok(())
+}
+
+/// All services are removed: no task, no container, no address is left.
+pub(super) fn nothing_is_left(manager: &Manager, hosts: &[Host]) -> Result<(), Violation> {
+    let state = &manager.state;
+    if let Some(task) = state.tasks().next() {
+        return Err(Violation(format!("a task is left: {task:#?}")));
+    }
+    for host in hosts.iter().filter(|h| !h.gone) {
+        ensure!(
+            host.containers.is_empty(),
+            "{} is left with {:#?}",
+            host.id,
+            host.containers
+        );
+    }
+    for network in state.networks() {
+        let size: u32 = network
+            .subnets
+            .iter()
+            .map(|s| 1 << (32 - s.range.prefix_len()))
+            .sum();
+        let reserved = 3 * u32::try_from(network.subnets.len()).unwrap_or_default();
+        ensure!(
+            free_addresses(state, network) == size - reserved,
+            "addresses are lost"
+        );
+    }
+    Ok(())
+}
