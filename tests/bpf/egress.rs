@@ -16,7 +16,7 @@ const TO_HOST: Link = Link(HOST_MAC, GATEWAY_MAC);
 const FROM_HOST: Link = Link(HOST_MAC, HOST_MAC);
 
 /// The port of the host that stands for the only conversation there is.
-fn translated_port(world: &World) -> u16 {
+pub fn translated_port(world: &World) -> u16 {
     let flows = world.flows();
     let (_, flow) = flows
         .iter()

@@ -100,10 +100,22 @@ pub fn pong(link: Link, from: Ipv4Addr, to: Ipv4Addr, id: u16) -> Vec<u8> {
 /// The refusal of a frame: destination unreachable with `code`, quoting its first 28 bytes.
 pub fn unreachable(link: Link, refused: &[u8], code: u8) -> Vec<u8> {
     let address = |at: usize| -> [u8; 4] { refused[at..at + 4].try_into().unwrap() };
+    let (from, to) = (address(30).into(), address(26).into());
+    icmp_error(link, from, to, (3, code, [0; 4]), &refused[14..42])
+}
+
+/// An ICMP error: its type, its code, what its header says besides, and what it quotes.
+pub fn icmp_error(
+    link: Link,
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+    (kind, code, rest): (u8, u8, [u8; 4]),
+    quoted: &[u8],
+) -> Vec<u8> {
     let mut frame = Vec::new();
-    ip(link, address(30).into(), address(26).into())
-        .icmpv4_raw(3, code, [0; 4])
-        .write(&mut frame, &refused[14..42])
+    ip(link, from, to)
+        .icmpv4_raw(kind, code, rest)
+        .write(&mut frame, quoted)
         .unwrap();
     frame
 }

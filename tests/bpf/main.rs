@@ -15,6 +15,7 @@ mod arp;
 mod dns;
 mod egress;
 mod frames;
+mod icmp_error;
 mod mesh;
 mod task;
 mod vip;

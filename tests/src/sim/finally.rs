@@ -21,15 +21,12 @@ pub(super) fn all_runs_as_asked(manager: &Manager, hosts: &[Host]) -> Result<(),
     let state = &manager.state;
     for host in hosts.iter().filter(|h| !h.gone) {
         let node = state.node(&host.id).map(|n| n.status.state);
-        let expected = if host.linked {
-            NodeState::Ready
-        } else {
-            NodeState::Down
-        };
+        let ready = node == Some(NodeState::Ready);
         ensure!(
-            node == Some(expected),
-            "{} is {node:?}, not {expected:?}",
-            host.id
+            ready == host.linked,
+            "{} is {node:?}, linked: {}",
+            host.id,
+            host.linked
         );
     }
     let is_lost = |task: &Task| {
@@ -96,10 +93,12 @@ fn service_is_at_rest(state: &State, service: &Service) -> Result<(), Violation>
         !updating || !blocked.is_empty(),
         "an update does not end: {service:#?}"
     );
-    // A start-first update that cannot place its new tasks keeps the old ones beside them.
     if !updating {
         let always = slots.values().flatten().all(|t| restarts_always(t));
-        let live = if always { wanted.len() } else { slots.len() };
+        let held = slots
+            .values()
+            .filter(|tasks| tasks.iter().any(|t| t.is_wanted()));
+        let live = if always { held.count() } else { slots.len() };
         ensure!(
             live == replicas,
             "{live} of {replicas} tasks: {service:#?} {slots:#?}"
@@ -109,7 +108,9 @@ fn service_is_at_rest(state: &State, service: &Service) -> Result<(), Violation>
         .update_status
         .as_ref()
         .is_some_and(|s| matches!(s.state, UpdateState::Paused | UpdateState::RollbackPaused));
-    for task in wanted.iter().filter(|_| !paused && !updating) {
+    // Start-first keeps old tasks beside new ones that cannot be placed.
+    let settled = !paused && !updating && blocked.is_empty();
+    for task in wanted.iter().filter(|_| settled) {
         ensure!(
             is_up_to_date(service, task),
             "an old task still runs: {task:#?}"

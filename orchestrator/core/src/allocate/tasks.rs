@@ -15,26 +15,44 @@ pub(super) fn settle(tx: &mut Tx<'_>, book: &mut AddressBook, refusals: &Refusal
         .map(|t| Task::clone(t))
         .collect();
     new.sort_by_key(|t| (t.meta.created_at, t.slot()));
+    new.retain_mut(|task| !give(tx, task, book, refusals));
+    // The reason is what holds at the end of the pass, when all have got what there is.
     for mut task in new {
-        let Some(service) = task.service().and_then(|id| tx.service(id)).cloned() else {
-            continue;
-        };
-        let refused = refusals.get(&service.id).cloned().map_or(Ok(()), Err);
-        match refused.and_then(|()| attachments(tx, &service, book)) {
-            Ok(attachments) => {
-                task.attachments = attachments;
-                task.status.state = TaskState::Pending;
-                task.status.since = tx.now();
-                task.status.message = "pending task scheduling".to_owned();
-                task.status.error.clear();
-                tx.put(Object::Task(task));
-            }
-            Err(reason) if reason != task.status.error => {
-                task.status.error = reason;
-                tx.put(Object::Task(task));
-            }
-            Err(_) => {}
+        if let Err(reason) = needed(tx, &task, book, refusals)
+            && reason != task.status.error
+        {
+            task.status.error = reason;
+            tx.put(Object::Task(task));
         }
+    }
+}
+
+/// Gives one task its addresses, if there are enough.
+fn give(tx: &mut Tx<'_>, task: &mut Task, book: &mut AddressBook, refusals: &Refusals) -> bool {
+    let Ok(attachments) = needed(tx, task, book, refusals) else {
+        return false;
+    };
+    task.attachments = attachments;
+    task.status.state = TaskState::Pending;
+    task.status.since = tx.now();
+    task.status.message = "pending task scheduling".to_owned();
+    task.status.error.clear();
+    tx.put(Object::Task(task.clone()));
+    true
+}
+
+/// The addresses that a task needs, taken, or why there are none for it.
+fn needed(
+    tx: &mut Tx<'_>,
+    task: &Task,
+    book: &mut AddressBook,
+    refusals: &Refusals,
+) -> Result<Vec<NetworkAttachment>, String> {
+    let service = task.service().and_then(|id| tx.service(id)).cloned();
+    let service = service.ok_or_else(|| "the task's service is gone".to_owned())?;
+    match refusals.get(&service.id) {
+        Some(reason) => Err(reason.clone()),
+        None => attachments(tx, &service, book),
     }
 }
 

@@ -16,10 +16,11 @@ use crate::task_state::TaskState;
 pub struct Assignment {
     /// Store version it was computed from.
     pub version: u64,
-    /// The node's tasks that have not ended, those to be stopped included. What the node runs
+    /// The node's tasks that have not ended, those to be stopped included, and the ended ones that
+    /// are kept as history: their containers stay for `docker logs`. What the node runs or keeps
     /// beside them has no business there.
     pub tasks: Vec<Task>,
-    /// The networks of these tasks and all attachable ones.
+    /// The networks of the tasks that have not ended and all attachable ones.
     pub networks: Vec<Network>,
     /// What its data plane must hold.
     pub network: DesiredNetwork,
@@ -56,15 +57,15 @@ fn same_network(a: &Network, b: &Network) -> bool {
 pub fn assignment(state: &State, node: &NodeId) -> Option<Assignment> {
     let cluster = state.cluster()?;
     state.node(node)?;
-    let given = TaskState::Assigned..=TaskState::Running;
     let tasks: Vec<Task> = state
         .tasks()
         .filter(|t| t.node.as_ref() == Some(node) && t.service().is_some())
-        .filter(|t| given.contains(&t.status.state))
+        .filter(|t| t.status.state >= TaskState::Assigned)
         .map(|t| Task::clone(t))
         .collect();
     let used: BTreeSet<&NetworkId> = tasks
         .iter()
+        .filter(|t| !t.status.state.is_terminal())
         .flat_map(|t| t.attachments.iter().map(|a| &a.network))
         .collect();
     let networks = state

@@ -54,11 +54,13 @@ fn surplus(state: &State, slot: &Slot) -> Vec<TaskId> {
             .unwrap_or(usize::MAX)
             .saturating_add(1),
     };
-    // What is to be removed vanishes by itself and is no history.
-    let history = || slot.0.iter().filter(|t| t.desired != DesiredState::Remove);
-    let excess = history().count().saturating_sub(limit.max(counted).max(1));
-    let ended =
-        history().filter(|t| t.status.state.is_terminal() && !t.is_wanted() && t.id != newest.id);
+    let excess = slot
+        .history()
+        .count()
+        .saturating_sub(limit.max(counted).max(1));
+    let ended = slot
+        .history()
+        .filter(|t| t.status.state.is_terminal() && !t.is_wanted() && t.id != newest.id);
     ended
         .filter(|t| !update::needs(state, t))
         .take(excess)

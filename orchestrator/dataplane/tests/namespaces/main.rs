@@ -8,4 +8,5 @@ mod lab;
 mod lifecycle;
 mod overlay;
 mod published;
+mod refusals;
 mod sockets;

@@ -353,14 +353,21 @@ mod tests {
     fn tunnels_need_an_ipv4_address_of_this_host() {
         let own: IpAddr = "192.0.2.5".parse().unwrap();
         let foreign: IpAddr = "192.0.2.9".parse().unwrap();
-        let host = host(&[("eth0", &["192.0.2.5", "2001:db8::5"]), ("lo", &["127.0.0.1"])]);
+        let host = host(&[
+            ("eth0", &["192.0.2.5", "2001:db8::5"]),
+            ("lo", &["127.0.0.1"]),
+        ]);
         assert_eq!(data_path("", own, &host).unwrap(), own);
         assert_eq!(data_path("192.0.2.5", foreign, &host).unwrap(), own);
         assert_eq!(data_path("eth0", foreign, &host).unwrap(), own);
         for (text, advertised, expected) in [
             ("", foreign, "192.0.2.9 is not an address of this host"),
             ("192.0.2.9", own, "192.0.2.9 is not an address of this host"),
-            ("2001:db8::5", own, "over IPv6 (2001:db8::5) are not supported yet"),
+            (
+                "2001:db8::5",
+                own,
+                "over IPv6 (2001:db8::5) are not supported yet",
+            ),
             ("0.0.0.0", own, BAD_DATA_PATH),
             ("eth7", own, BAD_DATA_PATH),
         ] {
