@@ -66,6 +66,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let served = api::serve(daemon, socket, shutdown).await;
     // The API may also end by itself, on an error: everything else must end with it.
     let lived = lifecycle.stop().await;
+    if let (Err(_), Err(error)) = (&served, &lived) {
+        tracing::error!(error = format!("{error:#}"), "the life cycle failed too");
+    }
     tracing::info!("orchd stops; containers and the data plane go on");
     served.and(lived)
 }

@@ -5,7 +5,11 @@
     missing_docs,
     reason = "generated; proto/node.proto holds the documentation"
 )]
-#![allow(clippy::wildcard_enum_match_arm, reason = "generated")]
+#![allow(
+    clippy::allow_attributes_without_reason,
+    clippy::wildcard_enum_match_arm,
+    reason = "generated"
+)]
 
 tonic::include_proto!("orch.node.v1");
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{AddressBook, networks_of, ports};
+use super::{AddressBook, ports};
 use crate::ids::{NetworkId, ServiceId};
+use crate::network::networks_of;
 use crate::objects::service::{EndpointMode, VirtualIp};
 use crate::objects::{Network, Service};
 use crate::store::{Object, Tx};
@@ -50,7 +51,7 @@ fn wanted_networks(tx: &Tx<'_>, service: &Service) -> Vec<NetworkId> {
         EndpointMode::DnsRoundRobin => Vec::new(),
         EndpointMode::Vip => networks_of(tx, &service.spec)
             .into_iter()
-            .map(|(network, _)| network)
+            .map(|(network, _)| network.clone())
             .collect(),
     }
 }

@@ -1,7 +1,9 @@
 //! Addresses of tasks: `New` becomes `Pending`, or stays with the reason.
 
+use super::AddressBook;
 use super::endpoints::Refusals;
-use super::{AddressBook, networks_of};
+use crate::ids::NetworkId;
+use crate::network::networks_of;
 use crate::objects::task::NetworkAttachment;
 use crate::objects::{Network, Service, Task};
 use crate::store::{Object, Tx};
@@ -87,21 +89,21 @@ fn attachments(
 
 fn take_each(
     tx: &Tx<'_>,
-    wanted: Vec<(crate::ids::NetworkId, Vec<String>)>,
+    wanted: Vec<(&NetworkId, &[String])>,
     book: &mut AddressBook,
     given: &mut Vec<NetworkAttachment>,
 ) -> Result<Vec<Network>, String> {
     let mut networks = Vec::new();
     for (id, aliases) in wanted {
         let found = tx
-            .network(&id)
+            .network(id)
             .ok_or_else(|| format!("network {id} not found"))?;
         let mut network = Network::clone(found);
         let address = book.take_next(&mut network).map_err(|e| e.to_string())?;
         given.push(NetworkAttachment {
-            network: id,
+            network: id.clone(),
             addresses: vec![address],
-            aliases,
+            aliases: aliases.to_vec(),
         });
         networks.push(network);
     }

@@ -29,15 +29,18 @@ pub fn report_tasks(tx: &mut Tx<'_>, node: &NodeId, reports: &[TaskReport]) {
 /// The task after the report; `None` when the report is stale or says nothing new.
 fn advanced(mut task: Task, status: &TaskStatus, now: crate::time::Timestamp) -> Option<Task> {
     let old = &task.status;
+    // A report that does not name the container does not say that there is none.
+    let container = status.container.clone().or_else(|| old.container.clone());
     if status.state == old.state {
         let news = status.message != old.message
             || status.error != old.error
-            || status.container != old.container;
+            || container != old.container;
         if !news || old.state.is_terminal() {
             return None;
         }
         task.status = TaskStatus {
             since: old.since,
+            container,
             ..status.clone()
         };
         return Some(task);
@@ -48,7 +51,6 @@ fn advanced(mut task: Task, status: &TaskStatus, now: crate::time::Timestamp) ->
     if status.state == TaskState::Running {
         task.running_since = Some(now);
     }
-    let container = status.container.clone().or_else(|| old.container.clone());
     task.status = TaskStatus {
         since: now,
         container,

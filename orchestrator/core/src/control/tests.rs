@@ -5,7 +5,7 @@ use super::*;
 use crate::dispatch::{self, TaskReport};
 use crate::fixture::{Bench, network_spec, on_network, service_spec};
 use crate::objects::node::{Availability, NodeState, Role};
-use crate::objects::task::TaskStatus;
+use crate::objects::task::{ContainerStatus, TaskStatus};
 use crate::task_state::{DesiredState, TaskState};
 
 fn report(bench: &Bench, service: &crate::ids::ServiceId, state: TaskState) -> TaskReport {
@@ -164,6 +164,39 @@ fn reports_that_are_stale_or_foreign_are_ignored() {
             })
             .unwrap();
         assert_eq!(bench.state, before, "{report:?}");
+    }
+}
+
+#[test]
+fn a_report_without_a_container_does_not_take_the_known_one_away() {
+    let mut bench = Bench::with_nodes(1);
+    let id = bench.create(service_spec("s", 1));
+    bench.obey();
+    let task = bench.wanted(&id)[0].clone();
+    let node = task.node.clone().unwrap();
+    let container = ContainerStatus {
+        id: "c".to_owned(),
+        pid: 1,
+        exit_code: None,
+    };
+    for (message, named) in [("first", Some(container.clone())), ("second", None)] {
+        let report = TaskReport {
+            id: task.id.clone(),
+            status: TaskStatus {
+                message: message.to_owned(),
+                container: named,
+                ..task.status.clone()
+            },
+        };
+        bench
+            .write(|tx| {
+                report_tasks(tx, &node, &[report]);
+                Ok(())
+            })
+            .unwrap();
+        let status = bench.task(&task.id).status;
+        assert_eq!(status.message, message);
+        assert_eq!(status.container, Some(container.clone()));
     }
 }
 

@@ -1,11 +1,13 @@
-//! What a node is told to do, and which nodes are alive.
+//! What a node is told to do and when, and which nodes are alive.
 
 mod assignment;
+mod drain;
 mod sessions;
 
 use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, assignment};
+pub use drain::{Acknowledged, Drain};
 pub use sessions::Sessions;
 
 use crate::ids::TaskId;

@@ -8,7 +8,7 @@ use super::{Backend, DesiredNetwork, Frontend, OverlayNetwork, Vni};
 use crate::ids::{NetworkId, NodeId, ServiceId};
 use crate::objects::service::{EndpointMode, PublishMode};
 use crate::objects::task::TaskOwner;
-use crate::objects::{Service, Task};
+use crate::objects::{Service, ServiceSpec, Task};
 use crate::store::State;
 use crate::task_state::TaskState;
 
@@ -169,7 +169,7 @@ impl<'a> View<'a> {
 
     fn add_names(&mut self, service: &Service, serving: &[&Arc<Task>]) {
         let name = &service.spec.name;
-        for (network, aliases) in networks_of(self.state, service) {
+        for (network, aliases) in networks_of(self.state, &service.spec) {
             let Some(&vni) = self.vnis.get(network) else {
                 continue;
             };
@@ -246,9 +246,13 @@ impl<'a> View<'a> {
     }
 }
 
-/// The networks in which a service has names, with its aliases there.
-fn networks_of<'a>(state: &'a State, service: &'a Service) -> Vec<(&'a NetworkId, &'a [String])> {
-    let named = service.spec.networks();
+/// The networks that a service's tasks are attached to, with its aliases there: those it names,
+/// or the ingress network.
+pub(crate) fn networks_of<'a>(
+    state: &'a State,
+    spec: &'a ServiceSpec,
+) -> Vec<(&'a NetworkId, &'a [String])> {
+    let named = spec.networks();
     if named.is_empty() {
         return state
             .networks()

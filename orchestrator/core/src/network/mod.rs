@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use desired::desired;
+pub(crate) use desired::networks_of;
 
 use crate::ids::NetworkId;
 

@@ -2,11 +2,14 @@
 
 use super::{Verdict, invalid, unimplemented};
 use crate::allocate;
+use crate::control::ControlError;
 use crate::objects::NetworkSpec;
 use crate::objects::network::IpamConfig;
 
 /// A longer prefix leaves no address beside the gateway.
 const MAX_PREFIX: u8 = 30;
+/// Networks that every engine has.
+const PREDEFINED: [&str; 4] = ["bridge", "default", "host", "none"];
 
 /// Checks a network before it is created.
 pub fn network_spec(spec: &NetworkSpec) -> Verdict {
@@ -43,10 +46,10 @@ fn name(name: &str) -> Verdict {
             "invalid network name \"{name}\": only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed"
         ));
     }
-    if ["bridge", "host", "none", "default"].contains(&name) {
-        return invalid(format!(
+    if PREDEFINED.contains(&name) {
+        return Err(ControlError::PermissionDenied(format!(
             "operation is not permitted on predefined {name} network"
-        ));
+        )));
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ mod tests {
             .collect();
         assert_eq!(
             encode(&filters).unwrap(),
-            r#"{"label":{"x=y":true},"name":{"a":true,"b":true}}"#
+            r#"{"name":{"a":true,"b":true},"label":{"x=y":true}}"#
         );
         assert_eq!(encode(&[]), None);
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -59,18 +59,21 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 
     async fn from_request(request: Request<Body>, _: &S) -> Result<Self, ApiError> {
         check_content_type(&request)?;
-        let read = Limited::new(request.into_body(), BODY_LIMIT)
-            .collect()
-            .await;
-        let body = read.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-            Some(_) => ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the request body is larger than {BODY_LIMIT} bytes"),
-            ),
-            None => ApiError::bad_request(format!("cannot read the request body: {error}")),
-        })?;
-        parse(&body.to_bytes()).map(Self)
+        parse(&read(request.into_body()).await?).map(Self)
     }
+}
+
+/// Reads a request body as a whole.
+pub async fn read(body: Body) -> Result<Bytes, ApiError> {
+    let read = Limited::new(body, BODY_LIMIT).collect().await;
+    let body = read.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request body is larger than {BODY_LIMIT} bytes"),
+        ),
+        None => ApiError::bad_request(format!("cannot read the request body: {error}")),
+    })?;
+    Ok(body.to_bytes())
 }
 
 /// Parses a request body, which must be one JSON object.
@@ -138,6 +141,14 @@ mod tests {
                 .status(),
             400
         );
+    }
+
+    #[tokio::test]
+    async fn a_body_has_its_limit() {
+        let body = |length| Body::from(vec![b' '; length]);
+        assert_eq!(read(body(BODY_LIMIT)).await.unwrap().len(), BODY_LIMIT);
+        let error = read(body(BODY_LIMIT + 1)).await.unwrap_err();
+        assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 
     #[test]

@@ -115,6 +115,7 @@ fn router(api: Api) -> Router {
         .route("/tasks", get(tasks::list))
         .route("/tasks/{id}", get(tasks::inspect))
         .route("/tasks/{id}/logs", get(services::logs))
+        .route("/distribution/{*rest}", get(ask_registry))
         .route("/networks", get(networks::list))
         .route("/networks/create", post(networks::create))
         .route("/networks/prune", post(networks::prune))
@@ -136,6 +137,14 @@ fn router(api: Api) -> Router {
 /// Everything that is not the cluster's.
 async fn forward(State(api): State<Api>, request: Request<Body>) -> Result<Response, ApiError> {
     proxy::forward(&api.upstream, request).await
+}
+
+/// What a registry says of an image.
+async fn ask_registry(
+    State(api): State<Api>,
+    request: Request<Body>,
+) -> Result<Response, ApiError> {
+    proxy::ask_registry(&api.upstream, request, proxy::REGISTRY_PATIENCE).await
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{Request, StatusCode};
-use http_body_util::BodyExt;
 use orch_core::control;
 use orch_core::objects::{Network, Node};
 use orch_core::store::State as Store;
@@ -26,9 +25,6 @@ use super::proxy::{self, ClientVersion};
 use super::version;
 use crate::daemon::Membership;
 use crate::engine::{DRIVER as ENGINE_DRIVER, NETWORK_ID_OPTION};
-
-/// Networks that every engine has; no cluster network can have their names.
-const PREDEFINED: [&str; 4] = ["bridge", "default", "host", "none"];
 
 /// The cluster's networks, as far as this host knows them.
 struct Known {
@@ -181,11 +177,7 @@ pub async fn inspect(
 /// `POST /networks/create`: overlays are the cluster's, all others the engine's.
 pub async fn create(State(api): State<Api>, request: Request<Body>) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let bytes = body
-        .collect()
-        .await
-        .map_err(|error| ApiError::bad_request(format!("cannot read the request body: {error}")))?
-        .to_bytes();
+    let bytes = extract::read(body).await?;
     let body = extract::parse(&bytes)?;
     match body["Driver"].as_str().unwrap_or_default() {
         convert::DRIVER => create_in_cluster(&api, &body).await,
@@ -203,15 +195,6 @@ pub async fn create(State(api): State<Api>, request: Request<Body>) -> Result<Re
 async fn create_in_cluster(api: &Api, body: &Value) -> Result<Response, ApiError> {
     let manager = api.manager()?;
     let spec = convert::decode(body)?;
-    if PREDEFINED.contains(&spec.name.as_str()) {
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            format!(
-                "operation is not permitted on predefined {} network",
-                spec.name
-            ),
-        ));
-    }
     let id = manager
         .write(move |tx| control::create_network(tx, spec))
         .await?;

@@ -3,6 +3,8 @@
 //! The proxy must not know what a request means: bodies, headers and upgraded connections pass as
 //! they are. Only the version in the path may change, where the engine is older than the client.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::header::UPGRADE;
 use http::{Request, Response, StatusCode};
@@ -13,6 +15,9 @@ use tokio::io::copy_bidirectional;
 use super::error::ApiError;
 use super::upstream::Upstream;
 use super::version::{self, ApiVersion};
+
+/// Time that the registry of an image has to answer.
+pub const REGISTRY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The version in the path of a request, which the router no longer sees.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +45,27 @@ pub async fn forward(
         tokio::spawn(join_streams(client_side, engine_side));
     }
     Ok(response.map(Body::new))
+}
+
+/// [`forward`] for a question that the engine passes on to an image's registry.
+///
+/// Clients ask before they create a service, to name the image by its digest, and go on without
+/// an answer; a registry that cannot be resolved or reached would hold them up for 20 s and more.
+pub async fn ask_registry(
+    upstream: &Upstream,
+    request: Request<Body>,
+    patience: Duration,
+) -> Result<Response<Body>, ApiError> {
+    let answer = tokio::time::timeout(patience, forward(upstream, request)).await;
+    answer.unwrap_or_else(|_| {
+        Err(ApiError::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            format!(
+                "the image's registry did not answer within {} s",
+                patience.as_secs()
+            ),
+        ))
+    })
 }
 
 /// The path that the engine is asked for: with the client's version, or the engine's if older.

@@ -81,9 +81,16 @@ fn serve(socket: &Path, engine: &Path, shutdown: CancellationToken) {
     ) -> Result<Response, ApiError> {
         proxy::forward(&upstream, request).await
     }
+    async fn ask_registry(
+        State(upstream): State<Upstream>,
+        request: Request<Body>,
+    ) -> Result<Response, ApiError> {
+        proxy::ask_registry(&upstream, request, Duration::from_millis(200)).await
+    }
     let upstream = Upstream::new(engine);
     let router = Router::new()
         .route("/_ping", axum::routing::get(async || "OK"))
+        .route("/distribution/{*rest}", axum::routing::get(ask_registry))
         .fallback(forward)
         .with_state(upstream.clone());
     tokio::spawn(run(bind(socket).unwrap(), router, upstream, shutdown));
@@ -340,6 +347,28 @@ async fn a_connection_taken_over_without_upgrade_passes_both_ways() {
     read_until(&mut engine, "input").await;
     drop(engine);
     is_closed(&mut client).await;
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_answer_is_not_waited_for() {
+    let mut setup = Setup::new();
+    let mut client = setup.client().await;
+    let ask = "GET /distribution/nowhere.test/a:1/json HTTP/1.1\r\nHost: d\r\n\r\n";
+    write(&mut client, ask).await;
+    let mut engine = setup.accept().await;
+    read_until(&mut engine, "\r\n\r\n").await;
+    let answer = read_until(&mut client, "}\n").await;
+    assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    // The engine need not ask any longer either.
+    is_closed(&mut engine).await;
+    // One that answers is heard.
+    write(&mut client, ask).await;
+    let mut engine = setup.accept().await;
+    read_until(&mut engine, "\r\n\r\n").await;
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
+    write(&mut engine, &format!("{head}{{}}\n")).await;
+    let answer = read_until(&mut client, "}\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]

@@ -214,6 +214,9 @@ impl Owner {
                     self.publish_member();
                 }
             }
+            // Containers and the data plane go on as they were told last.
+            News::Fault(Some(reason)) => self.publish(Membership::Error(reason)),
+            News::Fault(None) => self.publish_member(),
         }
     }
 

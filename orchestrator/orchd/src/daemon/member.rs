@@ -59,14 +59,17 @@ struct NodeSide {
     client: ManagerClient,
     assignments: watch::Receiver<Option<Assignment>>,
     managers: watch::Receiver<Vec<(NodeId, SocketAddr)>>,
+    fault: watch::Receiver<Option<String>>,
 }
 
-/// Something that the managers told.
+/// Something that the link to the managers told.
 pub(super) enum News {
     /// A new assignment.
     Assignment(Box<Assignment>),
     /// The managers changed.
     Managers(Vec<(NodeId, SocketAddr)>),
+    /// Why this node cannot reach any manager through its own fault; `None`: it can again.
+    Fault(Option<String>),
 }
 
 fn failed(what: &str, error: impl std::fmt::Display) -> LifecycleError {
@@ -187,11 +190,13 @@ impl Running {
             node,
             client,
             managers,
+            fault,
         } = link::open(config, &self.tasks, &self.stop);
         self.node = Some(NodeSide {
             client: client.clone(),
             assignments: node.assignments.clone(),
             managers,
+            fault,
         });
         let agent = AgentContext {
             node_id: membership.node_id.clone(),
@@ -229,7 +234,7 @@ impl Running {
         self.node.as_ref().map(|node| &node.client)
     }
 
-    /// Waits until the managers tell something new. Cancel-safe.
+    /// Waits until the link tells something new. Cancel-safe.
     pub async fn news(&mut self) -> News {
         let Some(node) = &mut self.node else {
             return std::future::pending().await;
@@ -244,6 +249,9 @@ impl Running {
                 }
                 Ok(()) = node.managers.changed() => {
                     return News::Managers(node.managers.borrow_and_update().clone());
+                }
+                Ok(()) = node.fault.changed() => {
+                    return News::Fault(node.fault.borrow_and_update().clone());
                 }
                 else => return std::future::pending().await,
             }

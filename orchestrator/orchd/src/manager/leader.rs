@@ -5,14 +5,15 @@
 //! writes wait in the queue for one.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use orch_core::consensus::Leadership;
 use orch_core::control::{self, ControlError};
 use orch_core::dispatch::Sessions;
 use orch_core::ids::NodeId;
-use orch_core::objects::ClusterSpec;
 use orch_core::objects::node::NodeState;
+use orch_core::objects::{ClusterSpec, Node};
 use orch_core::reconcile;
 use orch_core::store::{Change, Entropy, State, Tx};
 use orch_core::time::Timestamp;
@@ -31,7 +32,6 @@ const GROUP: usize = 64;
 const MAX_PASSES: u32 = 200;
 /// Pause before such a reconciliation is tried again.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
-
 /// Pause after a commit failed, before leading on.
 const FAILED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -106,7 +106,9 @@ struct Leader {
 
 /// What a leader remembers for as long as it leads.
 struct Term {
+    began: Instant,
     state: State,
+    /// Keeps [`Term::elapsed`] time.
     sessions: Sessions,
     /// The session that each node has.
     live: BTreeMap<NodeId, String>,
@@ -119,19 +121,27 @@ struct Term {
 
 impl Term {
     fn begin(state: State) -> Self {
-        let mut sessions = Sessions::new(heartbeat_period(&state));
-        let now = now();
-        for node in state.nodes().filter(|n| n.status.state != NodeState::Down) {
-            sessions.expect(node.id.clone(), now);
-        }
-        Self {
+        let mut term = Self {
+            began: Instant::now(),
+            sessions: Sessions::new(heartbeat_period(&state)),
             state,
-            sessions,
             live: BTreeMap::new(),
             wake_at: None,
             dirty: true,
             passes: 0,
+        };
+        let now = term.elapsed();
+        let alive = |n: &&Arc<Node>| n.status.state != NodeState::Down;
+        for node in term.state.nodes().filter(alive) {
+            term.sessions.expect(node.id.clone(), now);
         }
+        term
+    }
+
+    /// Time since the term began. Heartbeats are judged by it and not by the host's clock: when
+    /// that is set, no node has missed any.
+    fn elapsed(&self) -> Timestamp {
+        Timestamp::default() + self.began.elapsed()
     }
 
     fn replace(&mut self, state: State) {
@@ -142,11 +152,11 @@ impl Term {
 
     /// How long nothing can happen by itself.
     fn idle_for(&self) -> Duration {
-        let next = [self.wake_at, self.sessions.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min();
-        next.map_or(Duration::MAX, |at| at.since(now()))
+        let wake_in = self.wake_at.map(|at| at.since(now()));
+        let deadline = self.sessions.next_deadline();
+        let expiry_in = deadline.map(|at| at.since(self.elapsed()));
+        let next = [wake_in, expiry_in].into_iter().flatten().min();
+        next.unwrap_or(Duration::MAX)
     }
 }
 
@@ -199,8 +209,9 @@ impl Leader {
                         return Err(ProposeError::Stopping);
                     }
                 }
-                Some(write) = self.writes.recv() => self.write(&mut term, write).await?,
+                // Cheap, and a heartbeat that waits for writes may come too late.
                 Some(event) = self.events.recv() => on_session(&mut term, event),
+                Some(write) = self.writes.recv() => self.write(&mut term, write).await?,
                 () = sleep(idle) => self.on_time(&mut term).await?,
             }
         }
@@ -279,7 +290,7 @@ impl Leader {
             term.wake_at = None;
             term.dirty = true;
         }
-        let expired = term.sessions.expired(now);
+        let expired = term.sessions.expired(term.elapsed());
         if expired.is_empty() {
             return Ok(());
         }
@@ -298,9 +309,10 @@ impl Leader {
 }
 
 fn on_session(term: &mut Term, event: SessionEvent) {
+    let now = term.elapsed();
     match event {
         SessionEvent::Opened { node, session } => {
-            term.sessions.opened(node.clone(), now());
+            term.sessions.opened(node.clone(), now);
             term.live.insert(node, session);
         }
         SessionEvent::Beat {
@@ -309,7 +321,7 @@ fn on_session(term: &mut Term, event: SessionEvent) {
             alive,
         } => {
             let known = term.live.get(&node) == Some(&session);
-            answer(alive, known && term.sessions.beat(&node, now()));
+            answer(alive, known && term.sessions.beat(&node, now));
         }
         SessionEvent::Closed { node } => {
             term.live.remove(&node);

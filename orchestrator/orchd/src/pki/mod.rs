@@ -35,7 +35,10 @@ pub enum PkiError {
         reason: String,
     },
     /// A certificate's time is over, or has not come.
-    #[error("the {what} is valid from {from} to {to}, and now is neither; check this host's clock")]
+    #[error(
+        "the {what} is valid from {from} to {to} and not now. Check this host's clock; if it is \
+         right, leave the swarm and join it again"
+    )]
     NotValidNow {
         /// `root certificate`, ...
         what: &'static str,

@@ -116,12 +116,25 @@ struct FingerprintMismatch {
     found: RootDigest,
 }
 
-/// Why a handshake failed, in words for the user.
+/// Why a manager was not believed, in words for the user.
 pub fn reason(error: &rustls::Error) -> String {
-    if let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = error {
+    use CertificateError as E;
+    let rustls::Error::InvalidCertificate(refused) = error else {
+        return error.to_string();
+    };
+    if let E::Other(OtherError(inner)) = refused {
         return inner.to_string();
     }
-    error.to_string()
+    let words = if matches!(refused, E::Expired | E::ExpiredContext { .. }) {
+        "its certificate has expired, or this host's clock is wrong"
+    } else if matches!(refused, E::NotValidYet | E::NotValidYetContext { .. }) {
+        "its certificate is not valid yet: check the clocks of both hosts"
+    } else if matches!(refused, E::UnknownIssuer | E::BadSignature) {
+        "its certificate was not issued by this swarm's authority"
+    } else {
+        return error.to_string();
+    };
+    words.to_owned()
 }
 
 fn refused(error: impl std::error::Error + Send + Sync + 'static) -> rustls::Error {

@@ -73,7 +73,12 @@ pub(super) fn decide(
     };
     let identity = identity.ok_or_else(no_certificate)?;
     let denied = |why: String| Err(Status::permission_denied(why));
-    if state.cluster().is_none_or(|c| c.id != identity.cluster) {
+    let Some(cluster) = state.cluster() else {
+        return Err(Status::unavailable(
+            "this manager is starting and does not know its swarm yet; try again",
+        ));
+    };
+    if cluster.id != identity.cluster {
         return denied(format!("node {} belongs to another swarm", identity.node));
     }
     if state.node(&identity.node).is_none() {

@@ -110,7 +110,7 @@ impl ManagerClient {
             .map(drop)
     }
 
-    /// Says that the assignment of that version is in force on this node.
+    /// Says that the data plane of that version is in force on this node.
     pub async fn acknowledge(&self, version: u64) -> Result<(), RpcError> {
         let request = AcknowledgeRequest { version };
         self.call(|mut c| async move { c.acknowledge(request).await })

@@ -4,24 +4,25 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use orch_core::control;
-use orch_core::dispatch::{self, Assignment, TaskReport};
+use orch_core::dispatch::{self, Acknowledged, Assignment, Drain, TaskReport};
 use orch_core::ids::{NetworkId, NodeId};
 use orch_core::objects::node::{NodeDescription, NodeState};
 use orch_core::store::State;
+use orch_core::time::Timestamp;
 use orch_proto::{
     AcknowledgeRequest, AcknowledgeResponse, AttachRequest, AttachResponse, DetachRequest,
     DetachResponse, HeartbeatRequest, HeartbeatResponse, LeaveRequest, LeaveResponse, Manager,
     ReportTasksRequest, ReportTasksResponse, SessionMessage, SessionRequest,
     SyncAttachmentsRequest, SyncAttachmentsResponse, dispatcher_server,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::access::Peer;
 use super::wire;
-use crate::manager::{ManagerHandle, SessionEvent};
+use crate::manager::{ManagerHandle, SessionEvent, now};
 
 /// Changes so close to each other travel as one assignment.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -29,13 +30,18 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Serves the nodes' agents.
 pub(super) struct Dispatcher {
     manager: ManagerHandle,
+    acknowledged: watch::Sender<Acknowledged>,
     stop: CancellationToken,
 }
 
 impl Dispatcher {
     /// Sessions end with `stop`.
     pub(super) fn new(manager: ManagerHandle, stop: CancellationToken) -> Self {
-        Self { manager, stop }
+        Self {
+            manager,
+            acknowledged: watch::Sender::default(),
+            stop,
+        }
     }
 }
 
@@ -50,7 +56,19 @@ struct Feed {
     session: String,
     manager: ManagerHandle,
     out: mpsc::Sender<Result<SessionMessage, Status>>,
+    acknowledged: watch::Receiver<Acknowledged>,
+    drain: Drain,
+    /// When time alone changes what the node is told; some, as long as tasks are held back.
+    held_until: Option<Timestamp>,
     sent: Option<(Assignment, Vec<Manager>)>,
+}
+
+/// Waits until the moment; `None` is for ever.
+async fn until(moment: Option<Timestamp>) {
+    match moment {
+        Some(moment) => tokio::time::sleep(moment.since(now())).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Feed {
@@ -74,6 +92,8 @@ impl Feed {
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { break },
                 () = self.out.closed() => break,
+                Ok(()) = self.acknowledged.changed(), if self.held_until.is_some() => {}
+                () = until(self.held_until) => {}
             }
             tokio::time::sleep(DEBOUNCE).await;
         }
@@ -81,9 +101,13 @@ impl Feed {
     }
 
     fn next(&mut self, state: &State) -> Result<Option<SessionMessage>, Status> {
-        let assignment = dispatch::assignment(state, &self.node).ok_or_else(|| {
+        let mut assignment = dispatch::assignment(state, &self.node).ok_or_else(|| {
             Status::permission_denied(format!("node {} was removed from this swarm", self.node))
         })?;
+        let acknowledged = self.acknowledged.borrow_and_update().clone();
+        self.held_until = self
+            .drain
+            .hold_back(&mut assignment, state, &acknowledged, now());
         let managers = managers(state);
         if let Some((sent, sent_managers)) = &self.sent
             && sent.same_content(&assignment)
@@ -145,6 +169,9 @@ impl dispatcher_server::Dispatcher for Dispatcher {
             session,
             manager: self.manager.clone(),
             out,
+            acknowledged: self.acknowledged.subscribe(),
+            drain: Drain::default(),
+            held_until: None,
             sent: None,
         };
         let stop = self.stop.clone();
@@ -196,7 +223,13 @@ impl dispatcher_server::Dispatcher for Dispatcher {
     ) -> Result<Response<AcknowledgeResponse>, Status> {
         let node = Peer::of(&request)?.node;
         let version = request.into_inner().version;
-        tracing::debug!(%node, version, "assignment in force");
+        tracing::debug!(%node, version, "data plane in force");
+        self.acknowledged.send_if_modified(|versions| {
+            let known = versions.entry(node).or_default();
+            let newer = *known < version;
+            *known = version.max(*known);
+            newer
+        });
         Ok(Response::new(AcknowledgeResponse {}))
     }
 

@@ -68,6 +68,8 @@ pub struct Link {
     pub client: ManagerClient,
     /// The managers, as they last told.
     pub managers: watch::Receiver<Vec<(NodeId, SocketAddr)>>,
+    /// Why no manager will have this node: its certificate is of no use, or it was removed.
+    pub fault: watch::Receiver<Option<String>>,
 }
 
 /// Opens a link. Its tasks run in `tasks` until `stop`.
@@ -80,6 +82,7 @@ where
     let (channel, channel_rx) = watch::channel(None);
     let (assignments, assignments_rx) = watch::channel(None);
     let (managers, managers_rx) = watch::channel(Vec::new());
+    let (fault, fault_rx) = watch::channel(None);
     let (reports, report_queue) = mpsc::channel(REPORT_QUEUE);
     let client = ManagerClient::new(channel_rx);
     let session = Session {
@@ -88,6 +91,7 @@ where
         channel,
         assignments,
         managers,
+        fault,
     };
     let token = stop.clone();
     tasks.spawn(async move { token.run_until_cancelled(session.run()).await });
@@ -105,6 +109,7 @@ where
         node,
         client,
         managers: managers_rx,
+        fault: fault_rx,
     }
 }
 
@@ -115,6 +120,7 @@ struct Session<D> {
     channel: watch::Sender<Option<Channel>>,
     assignments: watch::Sender<Option<Assignment>>,
     managers: watch::Sender<Vec<(NodeId, SocketAddr)>>,
+    fault: watch::Sender<Option<String>>,
 }
 
 impl<D, F, E> Session<D>
@@ -132,7 +138,12 @@ where
             let mut opened = false;
             let error = match self.hold(&manager, &mut opened).await {
                 Ok(()) => "the manager ended it".to_owned(),
-                Err(error) => error.to_string(),
+                Err(error) => {
+                    if is_own_fault(&error) {
+                        self.note_fault(Some(error.to_string()));
+                    }
+                    error.to_string()
+                }
             };
             self.channel.send_replace(None);
             if opened {
@@ -187,6 +198,7 @@ where
             return Ok(());
         };
         let session = first.session_id.clone();
+        self.note_fault(None);
         self.take(first)?;
         tracing::info!(manager, session, "session with the manager");
         *opened = true;
@@ -201,6 +213,14 @@ where
             ended = reading => ended,
             error = self.beat(session) => Err(error),
         }
+    }
+
+    fn note_fault(&self, fault: Option<String>) {
+        self.fault.send_if_modified(|known| {
+            let changed = *known != fault;
+            *known = fault;
+            changed
+        });
     }
 
     fn take(&self, message: SessionMessage) -> Result<(), RpcError> {
@@ -232,6 +252,19 @@ where
                 return error;
             }
         }
+    }
+}
+
+/// Whether another manager, or another attempt, would help as little.
+fn is_own_fault(error: &RpcError) -> bool {
+    match error {
+        RpcError::Pki(_) => true,
+        RpcError::Refused { code, .. } => *code == tonic::Code::PermissionDenied,
+        RpcError::Unreachable { .. }
+        | RpcError::Untrusted { .. }
+        | RpcError::NoManager
+        | RpcError::TimedOut(_)
+        | RpcError::BadAnswer(_) => false,
     }
 }
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use orch_core::control;
-use orch_core::dispatch::TaskReport;
+use orch_core::dispatch::{Assignment, TaskReport};
 use orch_core::ids::{NodeId, TaskId};
 use orch_core::objects::cluster::RootCa;
 use orch_core::objects::node::{Availability, NodeDescription, NodeState, Role};
-use orch_core::objects::task::TaskStatus;
+use orch_core::objects::service::{EndpointSpec, ServiceMode};
+use orch_core::objects::task::{ContainerSpec, TaskStatus};
+use orch_core::objects::{ServiceSpec, TaskSpec};
 use orch_core::store::State;
-use orch_core::task_state::TaskState;
+use orch_core::task_state::{DesiredState, TaskState};
 use orch_core::time::Timestamp;
 use orch_proto::FILE_DESCRIPTOR_SET;
 use prost::Message as _;
@@ -34,6 +36,8 @@ use crate::pki::token::{JoinToken, new_tokens};
 use crate::pki::{Identity, RootCertificate, tls};
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Longer than anything here takes; only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// A worker that is a member.
 const WORKER: u128 = 200;
 
@@ -45,6 +49,14 @@ struct Server {
 
 impl Server {
     async fn start(table: &'static [(&'static str, Access)]) -> Self {
+        Self::start_as(table, |root| member(root, MANAGER, Role::Manager)).await
+    }
+
+    /// With other credentials than a manager should have.
+    async fn start_as(
+        table: &'static [(&'static str, Access)],
+        credentials: impl FnOnce(&RootCa) -> Credentials,
+    ) -> Self {
         let root = new_root(SystemTime::now() - YEAR).unwrap();
         let digest = RootCertificate::from_pem(&root.certificate_pem)
             .unwrap()
@@ -60,7 +72,7 @@ impl Server {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let credentials = member(&root, MANAGER, Role::Manager);
+        let credentials = credentials(&root);
         let (handle, stop) = (manager.handle.clone(), manager.stop.clone());
         tokio::spawn(async move {
             server::serve_with(table, listener, &credentials, handle, stop)
@@ -183,14 +195,7 @@ async fn strangers_are_refused_on_every_call() {
 async fn a_certificate_of_another_authority_or_an_expired_one_gets_no_connection() {
     let server = Server::start(TABLE).await;
     let now = SystemTime::now();
-    let expired = issue(
-        &server.root,
-        CLUSTER,
-        WORKER,
-        Role::Worker,
-        now - YEAR,
-        YEAR / 2,
-    );
+    let expired = expired(&server.root, WORKER, Role::Worker);
     // The foreign certificate comes from a caller that believes this server.
     let foreign_root = new_root(now).unwrap();
     let foreign = issue(&foreign_root, CLUSTER, WORKER, Role::Worker, now, YEAR);
@@ -219,6 +224,148 @@ async fn a_certificate_of_another_authority_or_an_expired_one_gets_no_connection
             );
         }
     }
+}
+
+fn expired(root: &RootCa, node: u128, role: Role) -> Credentials {
+    issue(
+        root,
+        CLUSTER,
+        node,
+        role,
+        SystemTime::now() - YEAR,
+        YEAR / 2,
+    )
+}
+
+fn link_config(
+    credentials: Credentials,
+    manager: SocketAddr,
+) -> LinkConfig<impl Fn() -> std::future::Ready<Result<NodeDescription, RpcError>>> {
+    LinkConfig {
+        credentials: Arc::new(credentials),
+        address: "127.0.0.2".parse().unwrap(),
+        managers: vec![manager],
+        describe: || {
+            let hostname = "w1".to_owned();
+            std::future::ready(Ok(NodeDescription {
+                hostname,
+                ..NodeDescription::default()
+            }))
+        },
+    }
+}
+
+#[tokio::test]
+async fn neither_members_nor_hosts_with_a_token_believe_an_expired_manager() {
+    let server = Server::start_as(TABLE, |root| expired(root, MANAGER, Role::Manager)).await;
+    let before = server.manager.handle.state();
+    let worker = tls::client(&member(&server.root, WORKER, Role::Worker)).unwrap();
+    let as_member = server.call(worker, TABLE[0].0).await.unwrap_err();
+    let as_joining = join(&server, server.token(Role::Worker)).await;
+    for error in [as_member.to_string(), as_joining] {
+        assert!(error.contains("certificate has expired"), "{error}");
+        assert!(error.contains(&server.address.to_string()), "{error}");
+    }
+    assert_eq!(server.manager.handle.state(), before);
+}
+
+#[tokio::test]
+async fn a_member_does_not_believe_a_manager_of_another_authority() {
+    let foreign_root = new_root(SystemTime::now()).unwrap();
+    let foreign = |_: &RootCa| member(&foreign_root, MANAGER, Role::Manager);
+    let server = Server::start_as(TABLE, foreign).await;
+    let worker = tls::client(&member(&server.root, WORKER, Role::Worker)).unwrap();
+    let error = server.call(worker, TABLE[0].0).await.unwrap_err();
+    let words = error.to_string();
+    assert!(matches!(error, RpcError::Untrusted { .. }), "{words}");
+    assert!(
+        words.contains("not issued by this swarm's authority"),
+        "{words}"
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_no_manager_will_have_knows_why() {
+    let server = Server::start(TABLE).await;
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let cases = [
+        (
+            expired(&server.root, WORKER, Role::Worker),
+            "node certificate is valid from",
+        ),
+        (
+            member(&server.root, 999, Role::Worker),
+            "was removed from this swarm",
+        ),
+    ];
+    for (credentials, words) in cases {
+        let mut link = link::open(link_config(credentials, server.address), &tasks, &stop);
+        let fault = link.fault.wait_for(Option::is_some);
+        let fault = tokio::time::timeout(PATIENCE, fault).await.unwrap();
+        let fault = fault.unwrap().clone().unwrap();
+        assert!(fault.contains(words), "{fault}");
+    }
+    stop.cancel();
+}
+
+fn web() -> ServiceSpec {
+    ServiceSpec {
+        name: "web".to_owned(),
+        labels: Default::default(),
+        task: TaskSpec {
+            container: ContainerSpec {
+                image: "web:1".to_owned(),
+                ..ContainerSpec::default()
+            },
+            ..TaskSpec::default()
+        },
+        mode: ServiceMode::Replicated { replicas: 1 },
+        networks: Vec::new(),
+        update: None,
+        rollback: None,
+        endpoint: EndpointSpec::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_task_is_told_to_stop_when_nobody_is_led_to_it_any_more() {
+    let server = Server::start(TABLE).await;
+    let manager = &server.manager.handle;
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let worker = member(&server.root, WORKER, Role::Worker);
+    let link = link::open(link_config(worker, server.address), &tasks, &stop);
+    let mut told = link.node.assignments.clone();
+    let mut told = async |condition: fn(&Assignment) -> bool| {
+        let met = told.wait_for(|a| a.as_ref().is_some_and(condition));
+        let met = tokio::time::timeout(PATIENCE, met).await.unwrap();
+        met.unwrap().clone().unwrap()
+    };
+    let service = manager
+        .write(|tx| control::create_service(tx, web()))
+        .await
+        .unwrap();
+    let task = told(|a| a.tasks.len() == 1).await.tasks.remove(0);
+    let status = TaskStatus {
+        state: TaskState::Running,
+        ..task.status
+    };
+    let report = TaskReport {
+        id: task.id,
+        status,
+    };
+    link.node.reports.send(report).await.unwrap();
+    told(|a| a.network.frontends.values().any(|b| !b.is_empty())).await;
+    manager
+        .write(move |tx| control::remove_service(tx, &service))
+        .await
+        .unwrap();
+    // Nobody has acknowledged anything yet.
+    let held = told(|a| a.network.frontends.is_empty()).await;
+    assert_eq!(held.tasks[0].desired, DesiredState::Running);
+    link.client.acknowledge(held.network.version).await.unwrap();
+    let stopped = told(|a| a.tasks[0].desired == DesiredState::Remove).await;
+    assert_eq!(stopped.network.frontends, held.network.frontends);
+    stop.cancel();
 }
 
 /// The real table, for managers only.
@@ -279,6 +426,15 @@ async fn every_wrong_role_is_refused_by_the_table() {
         let nobody: Option<Identity> = None;
         assert!(decide(&[(*method, *access)], method, nobody, &state).is_err());
     }
+}
+
+#[test]
+fn a_manager_that_is_starting_does_not_say_that_a_node_was_removed() {
+    let root = new_root(SystemTime::now()).unwrap();
+    let node = member(&root, WORKER, Role::Worker).identity().clone();
+    let method = "/orch.node.v1.Dispatcher/Session";
+    let refused = decide(TABLE, method, Some(node), &State::default()).unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
 }
 
 #[tokio::test]
@@ -345,18 +501,7 @@ async fn hosts_without_a_good_token_stay_outside() {
 async fn a_link_brings_assignments_takes_reports_and_says_good_bye() {
     let server = Server::start(TABLE).await;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let config = LinkConfig {
-        credentials: Arc::new(member(&server.root, WORKER, Role::Worker)),
-        address: "127.0.0.2".parse().unwrap(),
-        managers: vec![server.address],
-        describe: || async {
-            let hostname = "w1".to_owned();
-            Ok::<_, RpcError>(NodeDescription {
-                hostname,
-                ..NodeDescription::default()
-            })
-        },
-    };
+    let config = link_config(member(&server.root, WORKER, Role::Worker), server.address);
     let link = link::open(config, &tasks, &stop);
     let mut assignments = link.node.assignments.clone();
     let first = assignments
@@ -407,12 +552,7 @@ async fn a_link_survives_a_manager_that_goes_away() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let config = LinkConfig {
-        credentials: Arc::new(member(&root, WORKER, Role::Worker)),
-        address: "127.0.0.2".parse().unwrap(),
-        managers: vec![address],
-        describe: || async { Ok::<_, RpcError>(NodeDescription::default()) },
-    };
+    let config = link_config(member(&root, WORKER, Role::Worker), address);
     let link = link::open(config, &tasks, &stop);
     let digest = RootCertificate::from_pem(&root.certificate_pem)
         .unwrap()
@@ -435,7 +575,7 @@ async fn a_link_survives_a_manager_that_goes_away() {
         serving.cancel();
         server.await.unwrap().unwrap();
         let gone = link.client.disconnected();
-        tokio::time::timeout(Duration::from_secs(20), gone)
+        tokio::time::timeout(PATIENCE, gone)
             .await
             .expect("the link notices");
     }
