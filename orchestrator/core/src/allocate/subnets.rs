@@ -1,6 +1,7 @@
 //! Tunnel identifiers and address ranges of networks.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -54,7 +55,10 @@ pub fn subnets(state: &State, spec: &NetworkSpec) -> Result<Vec<Subnet>, Control
     Ok(subnets)
 }
 
+/// The first range of the pools that is free and in which no host lives: tasks could not reach
+/// a host that has an address of their own network.
 fn cut(state: &State, used: &[IpNet]) -> Result<IpNet, ControlError> {
+    let hosts: Vec<IpAddr> = state.nodes().filter_map(|node| node.underlay()).collect();
     let cluster = state
         .cluster()
         .ok_or_else(|| ControlError::not_found("cluster", "default"))?;
@@ -64,7 +68,10 @@ fn cut(state: &State, used: &[IpNet]) -> Result<IpNet, ControlError> {
         .filter_map(|pool| pool.subnets(cluster.subnet_size).ok())
         .flatten();
     candidates
-        .find(|range| !used.iter().any(|other| overlap(*range, *other)))
+        .find(|range| {
+            !used.iter().any(|other| overlap(*range, *other))
+                && !hosts.iter().any(|host| range.contains(host))
+        })
         .ok_or_else(|| {
             ControlError::ResourceExhausted(
                 "could not find an available, non-overlapping address pool among the defaults to \

@@ -9,7 +9,8 @@ use crate::fixture::{Bench, network_spec, on_network, service_spec};
 use crate::ids::ServiceId;
 use crate::network::{Protocol, Vni};
 use crate::objects::service::{EndpointMode, PortConfig, PublishMode};
-use crate::objects::{ServiceSpec, Task};
+use crate::objects::{Node, ServiceSpec, Task};
+use crate::store::Object;
 use crate::task_state::TaskState;
 
 fn publishing(name: &str, published: Option<u16>, mode: PublishMode) -> ServiceSpec {
@@ -71,6 +72,23 @@ fn ranges_are_cut_from_the_pools_around_those_in_use() {
     let subnet = bench.state.network(&cut).unwrap().subnets[0].clone();
     assert_eq!(subnet.range.to_string(), "10.0.2.0/24");
     assert_eq!(subnet.gateway, ip("10.0.2.1"));
+}
+
+#[test]
+fn ranges_are_cut_around_the_hosts_own_addresses() {
+    let mut bench = Bench::with_nodes(1);
+    let node = bench.node(0);
+    bench
+        .write(|tx| {
+            let mut node = Node::clone(tx.node(&node).unwrap());
+            node.description.as_mut().unwrap().data_path_address = Some(ip("10.0.1.7"));
+            tx.put(Object::Node(node));
+            Ok(())
+        })
+        .unwrap();
+    let cut = bench.network("cut", None);
+    let range = bench.state.network(&cut).unwrap().subnets[0].range;
+    assert_eq!(range.to_string(), "10.0.2.0/24");
 }
 
 #[test]

@@ -149,7 +149,12 @@ where
             if opened {
                 backoff = MIN_BACKOFF;
             }
-            tracing::warn!(manager, error, "no session with the manager; trying again");
+            // Once per outage: what follows says the same until somebody mends it.
+            if opened || attempt == 1 {
+                tracing::warn!(manager, error, "no session with the manager; trying again");
+            } else {
+                tracing::debug!(manager, error, "still no session with the manager");
+            }
             let early = backoff.mul_f64(rand::random::<f64>() / 2.0);
             tokio::time::sleep(backoff - early).await;
             backoff = (backoff * 2).min(MAX_BACKOFF);
