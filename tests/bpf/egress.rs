@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use orch_ebpf_common::{DropReason, Network};
 
-use crate::frames::{FROM_CLIENT, Link, TO_CLIENT, ping, pong, segment, syn, udp};
+use crate::frames::{FROM_CLIENT, Link, TO_CLIENT, ping, pong, segment, syn, udp, unreachable};
 use crate::world::{
     CLIENT, CLIENT_MAC, GATEWAY, GATEWAY_MAC, HOST_MAC, NODE, OUTSIDE, REDIRECT, VNI, World,
 };
@@ -119,4 +119,8 @@ fn tasks_of_an_internal_network_stay_inside() {
         let frame = syn(FROM_CLIENT, CLIENT_SIDE, (to, 443));
         world.assert_drop("task_ingress", &frame, DropReason::InternalNetwork);
     }
+    // Names of the outside would be a way out, too.
+    let question = udp(FROM_CLIENT, CLIENT_SIDE, (GATEWAY, 53), b"secret.example?");
+    let refused = world.run("task_ingress", &question);
+    assert_eq!(refused, (REDIRECT, unreachable(TO_CLIENT, &question, 3)));
 }

@@ -48,6 +48,18 @@ pub fn segment(link: Link, from: Side, to: Side, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The last segment of one side of a connection.
+pub fn fin(link: Link, from: Side, to: Side) -> Vec<u8> {
+    let mut frame = Vec::new();
+    ip(link, from.0, to.0)
+        .tcp(from.1, to.1, 1001, 64240)
+        .ack(5001)
+        .fin()
+        .write(&mut frame, &[])
+        .unwrap();
+    frame
+}
+
 /// A reset with an acknowledgement number, or else with a sequence number.
 pub fn reset(link: Link, from: Side, to: Side, sequence: u32, ack: Option<u32>) -> Vec<u8> {
     let mut frame = Vec::new();

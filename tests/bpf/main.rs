@@ -14,6 +14,7 @@
 mod arp;
 mod dns;
 mod egress;
+mod flows;
 mod frames;
 mod icmp_error;
 mod mesh;

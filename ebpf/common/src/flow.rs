@@ -61,13 +61,28 @@ pub enum Delivery {
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Origin {
-    /// A reply's way back, or a conversation without a frontend.
+    /// It is the way back of a conversation's answers.
     #[default]
-    Direct = 0,
+    Reply = 0,
     /// The key's destination is a service's virtual address.
     Vip = 1,
     /// The key's destination port is published on this host.
     Published = 2,
+    /// The conversation needs a rewrite, but no backend had to be chosen.
+    Direct = 3,
+}
+
+/// How far a conversation is, as far as it decides for how long its ports stay taken.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing has come in this direction yet.
+    #[default]
+    Opening = 0,
+    /// Packets have come, so that both sides know of the conversation.
+    Established = 1,
+    /// TCP: one side has ended it.
+    Closing = 2,
 }
 
 /// What to do with a packet that matches a [`FlowKey`].
@@ -94,25 +109,29 @@ pub struct Flow {
     pub delivery: u8,
     /// An [`Origin`].
     pub origin: u8,
+    /// A [`Phase`].
+    pub phase: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
 
 impl Flow {
-    /// Entries of a TCP conversation may be taken over after this many idle seconds.
+    /// Entries of an established TCP conversation may be taken over after this many idle seconds.
     pub const TCP_IDLE_SECONDS: u32 = 6 * 3600;
-    /// The same for every other protocol.
+    /// The same for those that nobody answered or that were closed, and for other protocols.
     pub const OTHER_IDLE_SECONDS: u32 = 60;
 
     /// Whether nothing has matched for so long that another conversation may take its place.
     #[inline(always)]
     pub const fn is_stale(&self, protocol: u8, now: u32) -> bool {
-        let limit = if protocol == crate::headers::TCP {
+        let is_tcp = protocol == crate::headers::TCP;
+        let limit = if is_tcp && self.phase == Phase::Established as u8 {
             Self::TCP_IDLE_SECONDS
         } else {
             Self::OTHER_IDLE_SECONDS
         };
-        now.wrapping_sub(self.last_seen) > limit
+        // Another CPU may have seen a packet in a second that has not begun yet here.
+        now.saturating_sub(self.last_seen) > limit
     }
 }
 
@@ -139,14 +158,28 @@ mod tests {
         assert_eq!(key.reversed(Vni::HOST).reversed(key.vni), key);
     }
 
-    #[test]
-    fn tcp_stays_longer_than_udp() {
-        let flow = Flow {
+    fn flow(phase: Phase) -> Flow {
+        Flow {
             last_seen: 10,
+            phase: phase as u8,
             ..Flow::default()
-        };
-        assert!(!flow.is_stale(6, 10 + 3600));
-        assert!(flow.is_stale(17, 10 + 3600));
-        assert!(flow.is_stale(6, 11 + Flow::TCP_IDLE_SECONDS));
+        }
+    }
+
+    #[test]
+    fn only_established_tcp_stays_for_long() {
+        let established = flow(Phase::Established);
+        assert!(!established.is_stale(6, 10 + 3600));
+        assert!(established.is_stale(17, 10 + 3600));
+        assert!(established.is_stale(6, 11 + Flow::TCP_IDLE_SECONDS));
+        for phase in [Phase::Opening, Phase::Closing] {
+            assert!(!flow(phase).is_stale(6, 10 + Flow::OTHER_IDLE_SECONDS));
+            assert!(flow(phase).is_stale(6, 11 + Flow::OTHER_IDLE_SECONDS));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_lags_behind_makes_nothing_stale() {
+        assert!(!flow(Phase::Opening).is_stale(17, 9));
     }
 }

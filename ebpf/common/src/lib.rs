@@ -17,13 +17,28 @@
 //! | `BACKENDS` | hash | [`BackendKey`] → [`Backend`] | loader: see [`service`] |
 //! | `MEMBERS` | hash | [`MemberKey`] → `u32` generation | loader: see [`service`] |
 //! | `NAMES` | hash | [`NameKey`] → [`NameAddresses`] | loader: `DesiredNetwork::names` |
-//! | `FLOWS` | LRU hash | [`FlowKey`] → [`Flow`] | programs; the loader only reads and sizes it |
+//! | `FLOWS` | LRU hash | [`FlowKey`] → [`Flow`] | programs |
 //! | `ORIGINAL_DESTINATIONS` | LRU hash | [`SocketKey`] → [`OriginalDestination`] | programs |
 //! | `DROPS` | per-CPU array | [`DropReason`] as `u32` → `u64` | programs; the loader reads |
 //!
-//! All of them are declared with pinning by name; the programs' per-CPU scratch room is not. Integers of keys and values are
-//! in network byte order where their type says so ([`Be16`], [`Be32`], [`Vni`], [`Address`]) and in
-//! the host's order otherwise. No layout has padding bytes that are not a named field.
+//! All of them are declared with pinning by name; the programs' per-CPU scratch room is not.
+//! Integers of keys and values are in network byte order where their type says so ([`Be16`],
+//! [`Be32`], [`Vni`], [`Address`]) and in the host's order otherwise. No layout has padding bytes
+//! that are not a named field.
+//!
+//! # What fits, and what happens beyond
+//!
+//! | Map | Entries | When it is full |
+//! |---|---|---|
+//! | `FLOWS` | 262144, two per conversation | the entries that were used longest ago go |
+//! | `ORIGINAL_DESTINATIONS` | 65536 | the same; such a socket sees the mesh address as its peer |
+//! | `BACKENDS`, `MEMBERS` | 262144 | the loader's change is refused, said, and tried again |
+//! | `ENDPOINTS`, `FRONTENDS`, `NAMES` | 65536 | as before |
+//! | all others | 4096 | as before |
+//!
+//! A TCP connection whose entries went is refused with a reset at its next segment if it needs a
+//! backend; other conversations are decided anew. Conversations between two tasks need no entry.
+//! Only `FLOWS` and `ORIGINAL_DESTINATIONS` take their memory, about 40 MB, at the start.
 #![no_std]
 
 pub mod address;
@@ -45,7 +60,7 @@ pub use address::{Address, MacAddress, Vni};
 pub use bytes::{Be16, Be32};
 pub use config::Config;
 pub use drops::DropReason;
-pub use flow::{Delivery, Flow, FlowKey, Origin};
+pub use flow::{Delivery, Flow, FlowKey, Origin, Phase};
 pub use names::{NameAddresses, NameKey};
 pub use service::{Backend, BackendKey, Frontend, FrontendKey, MemberKey};
 pub use socket::{OriginalDestination, SocketKey};
@@ -81,7 +96,7 @@ mod tests {
         assert_eq!(size_of::<FlowKey>(), 4 + 16 + 16 + 2 + 2 + 1 + 3);
         assert_eq!(
             size_of::<Flow>(),
-            16 + 16 + 2 + 2 + 4 + 16 + 4 + 4 + 1 + 1 + 2
+            16 + 16 + 2 + 2 + 4 + 16 + 4 + 4 + 1 + 1 + 1 + 1
         );
         assert_eq!(size_of::<SocketKey>(), 8 + 2 + 6);
         assert_eq!(size_of::<OriginalDestination>(), 16);

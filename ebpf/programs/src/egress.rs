@@ -6,7 +6,7 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::bpf_fib_lookup;
 use orch_ebpf_common::{
-    Address, Delivery, DropReason, EndpointKey, Flow, FrontendKey, Network, Vni,
+    Address, Delivery, DropReason, EndpointKey, Flow, FrontendKey, Network, Origin, Vni,
 };
 
 use crate::flow::{self, ReplyPath, SourcePort};
@@ -22,11 +22,17 @@ const TO_TASK: &ReplyPath = &ReplyPath {
     ifindex: 0,
 };
 
+/// Whether tasks of a network must not reach anything outside of it.
+#[inline(always)]
+pub fn is_internal(vni: Vni) -> Result<bool, DropReason> {
+    let network = maps::network(&vni).ok_or(DropReason::UnknownNetwork)?;
+    Ok(network.flags & Network::INTERNAL != 0)
+}
+
 /// Lets a packet to an outside address leave its network.
 #[inline(always)]
 pub fn leave(packet: &Packet, scratch: &mut Scratch) -> Outcome {
-    let network = maps::network(&scratch.key.vni).ok_or(DropReason::UnknownNetwork)?;
-    if network.flags & Network::INTERNAL != 0 {
+    if is_internal(scratch.key.vni)? {
         return Err(DropReason::InternalNetwork);
     }
     match packet.kind {
@@ -61,6 +67,7 @@ pub fn to_host(packet: &Packet, scratch: &mut Scratch, destination: Address) -> 
         destination_port: scratch.key.destination_port,
         vni: Vni::HOST,
         delivery: Delivery::Host as u8,
+        origin: Origin::Direct as u8,
         ..Flow::default()
     };
     Ok(flow::open(packet, scratch, TO_TASK, SourcePort::Translated))
@@ -78,6 +85,7 @@ fn to_outside(packet: &Packet, scratch: &mut Scratch) -> Outcome {
         destination_port: scratch.key.destination_port,
         vni: Vni::HOST,
         delivery: Delivery::Uplink as u8,
+        origin: Origin::Direct as u8,
         ifindex,
         ..Flow::default()
     };

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use orch_ebpf_common::flow::NAT_PORTS;
 use orch_ebpf_common::{
-    Address, Be16, Delivery, DropReason, EndpointKey, Flow, FlowKey, Origin, Vni,
+    Address, Be16, Delivery, DropReason, EndpointKey, Flow, FlowKey, Origin, Phase, Vni,
 };
 
 use crate::maps::{self, FLOWS};
@@ -55,24 +55,76 @@ pub fn follow(packet: &Packet, scratch: &mut Scratch) -> Option<Outcome> {
     // SAFETY: the entry stays in memory until the program ends; other CPUs write single fields of
     // it, and every byte pattern is a value.
     let flow = unsafe { &mut *flow };
-    if flow.origin != Origin::Direct as u8 {
-        let may_move = packet.kind != Kind::Tcp || packet.tcp_opens;
-        if may_move && !service::still_serves(&scratch.key, flow) {
+    if flow.origin == Origin::Reply as u8 {
+        note(packet, scratch, flow);
+        // A task whose address was not known yet was taken for an outside client.
+        if flow.delivery == Delivery::Tunnel as u8 && has_endpoint(flow) {
             return None;
         }
-        if flow.delivery == Delivery::Endpoint as u8 && !has_endpoint(flow) {
-            return if may_move {
-                None
-            } else {
-                Some(Ok(tcp_reset::refuse(packet)))
-            };
-        }
+        return Some(deliver::by_flow(packet, flow));
     }
-    let now = now();
-    if flow.last_seen != now {
-        flow.last_seen = now;
+    let may_move = packet.kind != Kind::Tcp || packet.tcp_opens;
+    if may_move
+        && (flow.phase == Phase::Closing as u8 || !service::still_serves(&scratch.key, flow))
+    {
+        return None;
+    }
+    if flow.delivery == Delivery::Endpoint as u8 && !has_endpoint(flow) {
+        return if may_move {
+            None
+        } else {
+            Some(Ok(tcp_reset::refuse(packet)))
+        };
+    }
+    if !note(packet, scratch, flow) && may_move {
+        return None;
     }
     Some(deliver::by_flow(packet, flow))
+}
+
+/// Notes in both entries of a conversation that it goes on, at most once a second, and how far it
+/// is. `false` if the other entry was seen to be gone or another conversation's.
+///
+/// So the two grow old together: the port of a sender who is never answered stays taken too.
+#[inline(never)]
+fn note(packet: &Packet, scratch: &mut Scratch, flow: &mut Flow) -> bool {
+    let now = now();
+    let closes = packet.tcp_closes && flow.phase != Phase::Closing as u8;
+    if closes {
+        flow.phase = Phase::Closing as u8;
+    } else if flow.phase == Phase::Opening as u8 {
+        flow.phase = Phase::Established as u8;
+    }
+    if flow.last_seen == now && !closes {
+        return true;
+    }
+    flow.last_seen = now;
+    scratch.reply_key = FlowKey {
+        vni: flow.vni,
+        source: flow.destination,
+        destination: flow.source,
+        source_port: flow.destination_port,
+        destination_port: flow.source_port,
+        protocol: scratch.key.protocol,
+        reserved: [0; 3],
+    };
+    let Some(other) = FLOWS.get_ptr_mut(&scratch.reply_key) else {
+        return false;
+    };
+    // SAFETY: as in `follow`.
+    let other = unsafe { &mut *other };
+    let key = &scratch.key;
+    if other.vni != key.vni
+        || other.destination != key.source
+        || other.destination_port != key.source_port
+    {
+        return false;
+    }
+    other.last_seen = now;
+    if closes {
+        other.phase = Phase::Closing as u8;
+    }
+    true
 }
 
 #[inline(always)]
@@ -82,6 +134,35 @@ fn has_endpoint(flow: &Flow) -> bool {
         address: flow.destination,
     })
     .is_some()
+}
+
+/// Whether answers to the packet of `scratch.key` would be taken for those of another
+/// conversation: one through a virtual address that has the same ports and the same backend.
+#[inline(always)]
+pub fn has_way_back(scratch: &mut Scratch) -> bool {
+    scratch.reply_key = scratch.key.reversed(scratch.key.vni);
+    FLOWS.get_ptr_mut(&scratch.reply_key).is_some()
+}
+
+/// Opens a conversation between two tasks beside one that [`has_way_back`] found, so that it needs
+/// another source port.
+#[inline(always)]
+pub fn open_beside(packet: &Packet, scratch: &mut Scratch) -> Outcome {
+    let key = &scratch.key;
+    scratch.forward = Flow {
+        source: key.source,
+        destination: key.destination,
+        destination_port: key.destination_port,
+        vni: key.vni,
+        delivery: Delivery::Endpoint as u8,
+        origin: Origin::Direct as u8,
+        ..Flow::default()
+    };
+    let reply_path = ReplyPath {
+        delivery: Delivery::Endpoint,
+        ifindex: 0,
+    };
+    Ok(open(packet, scratch, &reply_path, SourcePort::Kept))
 }
 
 /// Writes both directions of a new conversation and delivers the packet.

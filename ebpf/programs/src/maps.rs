@@ -9,7 +9,7 @@ use orch_ebpf_common::{
     OriginalDestination, Sandbox, SandboxAddressKey, SocketKey, Subnet, SubnetKey, Vni,
 };
 
-/// Entries by default; the loader may size each map differently.
+/// Entries of the maps; to the loader, a pinned map of another size is one of another layout.
 const MANY: u32 = 65_536;
 const SOME: u32 = 4_096;
 

@@ -43,8 +43,10 @@ pub struct Packet {
     pub l4: usize,
     /// What it carries.
     pub kind: Kind,
-    /// Control bits of a TCP segment.
+    /// Whether it is the first segment of a TCP connection.
     pub tcp_opens: bool,
+    /// Whether it is a TCP segment that ends a connection, or one direction of it.
+    pub tcp_closes: bool,
     /// Source port, as in [`FlowKey`].
     pub source_port: Be16,
     /// Destination port, as in [`FlowKey`].
@@ -64,6 +66,7 @@ impl Packet {
             l4: L3,
             kind: Kind::Other,
             tcp_opens: false,
+            tcp_closes: false,
             source_port: Be16::ZERO,
             destination_port: Be16::ZERO,
         }
@@ -84,6 +87,7 @@ impl Packet {
                 let tcp: TcpHeader = self.skb.load(self.l4)?;
                 self.kind = Kind::Tcp;
                 self.tcp_opens = tcp.opens();
+                self.tcp_closes = tcp.closes();
                 self.source_port = tcp.source;
                 self.destination_port = tcp.destination;
             }
@@ -138,6 +142,12 @@ impl Packet {
             self.kind,
             Kind::Tcp | Kind::Udp | Kind::EchoRequest | Kind::EchoReply
         )
+    }
+
+    /// Whether it may be the first packet of a conversation between two ports.
+    #[inline(always)]
+    pub fn may_open(&self) -> bool {
+        self.kind == Kind::Udp || self.tcp_opens
     }
 
     /// Whether it asks a name server.

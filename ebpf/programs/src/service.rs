@@ -10,9 +10,13 @@ use crate::packet::{Kind, Packet};
 use crate::scratch::Scratch;
 use crate::{Outcome, icmp, maps, skb, tcp_reset};
 
-/// Whether the backend of a flow is still in the set of the frontend that it was chosen from.
+/// Whether the backend of a flow, if it has one, is still in the set of the frontend that it was
+/// chosen from.
 #[inline(always)]
 pub fn still_serves(key: &FlowKey, flow: &Flow) -> bool {
+    if flow.origin == Origin::Direct as u8 {
+        return true;
+    }
     let is_vip = flow.origin == Origin::Vip as u8;
     let frontend_key = if is_vip {
         FrontendKey::vip(key.vni, key.destination)

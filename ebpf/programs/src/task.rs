@@ -68,6 +68,9 @@ fn decide(packet: &Packet, scratch: &mut Scratch, vni: Vni) -> Outcome {
         vni,
         address: destination,
     }) {
+        if packet.may_open() && flow::has_way_back(scratch) {
+            return flow::open_beside(packet, scratch);
+        }
         return deliver::to_endpoint(packet, vni, endpoint);
     }
     match maps::subnet(vni, destination) {
@@ -89,7 +92,11 @@ fn inside(packet: &Packet, scratch: &mut Scratch, subnet: &Subnet) -> Outcome {
     if packet.kind == Kind::EchoRequest {
         return Ok(icmp::echo_reply(packet));
     }
-    if matches!(packet.kind, Kind::Tcp | Kind::Udp) && packet.destination_port == dns::PORT {
+    // The listener asks the outside, which is a way out too.
+    if matches!(packet.kind, Kind::Tcp | Kind::Udp)
+        && packet.destination_port == dns::PORT
+        && !egress::is_internal(scratch.key.vni)?
+    {
         return egress::to_host(packet, scratch, Address::HOST_LINK);
     }
     service::refuse(packet, scratch)

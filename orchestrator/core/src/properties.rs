@@ -86,6 +86,22 @@ fn nth<T: Clone>(items: impl Iterator<Item = T>, index: usize) -> Option<T> {
 fn happen(bench: &mut Bench, happening: &Happening) {
     use Happening as H;
     bench.now = bench.now + Duration::from_millis(1);
+    match *happening {
+        H::Create { .. }
+        | H::Scale { .. }
+        | H::Force { .. }
+        | H::ToggleMode { .. }
+        | H::Rollback { .. }
+        | H::Remove { .. } => ask(bench, happening),
+        H::Report { task, state } => report(bench, task, state),
+        H::NodeState { .. } | H::Availability { .. } => disturb(bench, happening),
+        H::Pass { millis } => bench.now = bench.now + Duration::from_millis(millis),
+    }
+}
+
+/// What a user asks of services.
+fn ask(bench: &mut Bench, happening: &Happening) {
+    use Happening as H;
     let service = |bench: &Bench, index| nth(bench.state.services().cloned(), index);
     let respec = |bench: &mut Bench, index, change: &dyn Fn(&mut crate::objects::ServiceSpec)| {
         let Some(service) = service(bench, index) else {
@@ -143,29 +159,39 @@ fn happen(bench: &mut Bench, happening: &Happening) {
                 bench.write(|tx| control::remove_service(tx, &s.id)).ok();
             }
         }
-        H::Report { task, state } => {
-            let Some(task) = nth(bench.state.tasks().cloned(), task) else {
-                return;
-            };
-            let Some(node) = task.node.clone() else {
-                return;
-            };
-            let state = TaskState::ALL[state % TaskState::ALL.len()];
-            let status = TaskStatus {
-                state,
-                ..task.status.clone()
-            };
-            let report = TaskReport {
-                id: task.id.clone(),
-                status,
-            };
-            bench
-                .write(|tx| {
-                    control::report_tasks(tx, &node, &[report]);
-                    Ok(())
-                })
-                .ok();
-        }
+        H::Report { .. } | H::NodeState { .. } | H::Availability { .. } | H::Pass { .. } => {}
+    }
+}
+
+/// What a node says of one of its tasks.
+fn report(bench: &mut Bench, task: usize, state: usize) {
+    let Some(task) = nth(bench.state.tasks().cloned(), task) else {
+        return;
+    };
+    let Some(node) = task.node.clone() else {
+        return;
+    };
+    let state = TaskState::ALL[state % TaskState::ALL.len()];
+    let status = TaskStatus {
+        state,
+        ..task.status.clone()
+    };
+    let report = TaskReport {
+        id: task.id.clone(),
+        status,
+    };
+    bench
+        .write(|tx| {
+            control::report_tasks(tx, &node, &[report]);
+            Ok(())
+        })
+        .ok();
+}
+
+/// What happens to nodes.
+fn disturb(bench: &mut Bench, happening: &Happening) {
+    use Happening as H;
+    match *happening {
         H::NodeState { node, down } => {
             let id = bench.node(node % usize::from(NODES));
             let state = if down {
@@ -192,7 +218,14 @@ fn happen(bench: &mut Bench, happening: &Happening) {
                 .write(|tx| control::update_node(tx, &id, stored.meta.version, spec))
                 .ok();
         }
-        H::Pass { millis } => bench.now = bench.now + Duration::from_millis(millis),
+        H::Create { .. }
+        | H::Scale { .. }
+        | H::Force { .. }
+        | H::ToggleMode { .. }
+        | H::Rollback { .. }
+        | H::Remove { .. }
+        | H::Report { .. }
+        | H::Pass { .. } => {}
     }
 }
 

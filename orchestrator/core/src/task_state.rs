@@ -1,13 +1,12 @@
 //! States of a task and who may move it where.
 //!
 //! ```text
-//!  orchestrator   allocator    scheduler        agent
-//!      New ───────> Pending ───> Assigned ──> Accepted ─> Preparing ─> Ready ─> Starting ─> Running
-//!                                                 └────────────┴─────────┴─────────┴──────────┤
-//!                                                                                             v
-//!                                          Complete | Shutdown | Failed | Rejected   (terminal, agent)
-//!                                          Remove                                     (desired only)
-//!                                          Orphaned                                   (managers)
+//!  orchestrator  allocator    scheduler     agent
+//!      New ──────> Pending ───> Assigned ──> Accepted ─> Preparing ─> Ready ─> Starting ─> Running
+//!                                   └───────────┴───────────┴──────────┴──────────┴──────────┤
+//!                                                                                            v
+//!                                     agent:    Complete | Shutdown | Failed | Rejected
+//!                                     managers: Shutdown (before Assigned) | Orphaned (after)
 //! ```
 //!
 //! The observed state only grows. What the managers want is a [`DesiredState`], a ceiling that the

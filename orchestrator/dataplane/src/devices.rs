@@ -245,13 +245,15 @@ pub(crate) async fn attachments(netlink: &Netlink) -> Result<BTreeMap<u32, Attac
     Ok(attachments)
 }
 
-/// The uplinks, by index, and all addresses of the host that others can reach.
+/// What changes around the programs: uplinks, addresses that others can reach, and containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Outside {
     /// Devices through which the outside reaches this host.
     pub uplinks: BTreeMap<u32, Device>,
     /// Addresses of the host, on whatever device.
     pub addresses: BTreeSet<IpAddr>,
+    /// Indices of the host's ends of attachments.
+    pub attached: BTreeSet<u32>,
 }
 
 /// Looks at the devices and addresses that this host has now.
@@ -263,7 +265,14 @@ pub(crate) async fn outside(netlink: &Netlink) -> Result<Outside, Error> {
 }
 
 fn find_outside(devices: Vec<Device>, addresses: &[DeviceAddress]) -> Outside {
-    let mut outside = Outside::default();
+    let attached = devices
+        .iter()
+        .filter(|device| attachment::is_host_end(&device.name))
+        .map(|device| device.index);
+    let mut outside = Outside {
+        attached: attached.collect(),
+        ..Outside::default()
+    };
     for device in devices
         .into_iter()
         .filter(|device| !device.loopback && !is_ours(device))
@@ -399,6 +408,7 @@ mod tests {
             .map(|device| &device.name)
             .collect();
         assert_eq!(uplinks, ["eth0", "br0"]);
+        assert_eq!(outside.attached, BTreeSet::from([7]));
         for local in ["192.0.2.1", "172.17.0.1", "203.0.113.1"] {
             assert!(
                 outside.addresses.contains(&local.parse().unwrap()),

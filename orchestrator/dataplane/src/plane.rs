@@ -122,6 +122,10 @@ impl DataPlane {
     /// When the kernel refuses a look or a change.
     pub async fn refresh(&mut self) -> Result<(), Error> {
         self.outside = devices::outside(&self.netlink).await?;
+        // A container's namespace takes its devices with it, with or without a detach; what is
+        // attached here must not hide that its address is another host's by now.
+        let present = &self.outside.attached;
+        self.attachments.retain(|index, _| present.contains(index));
         self.sync()?;
         if !self.in_charge {
             return match self.desired {
@@ -180,10 +184,20 @@ impl DataPlane {
     /// When the kernel refuses a step; calling it again goes on from there.
     pub async fn detach(&mut self, endpoint_id: &str) -> Result<(), Error> {
         let mut known = self.attachments.iter();
-        let Some((&index, _)) = known.find(|(_, known)| known.endpoint_id == endpoint_id) else {
+        let found = known.find(|(_, known)| known.endpoint_id == endpoint_id);
+        let Some((index, attachment)) = found.map(|(index, known)| (*index, known.clone())) else {
             return Ok(());
         };
         self.attachments.remove(&index);
+        let removed = self.remove_device(index).await;
+        if removed.is_err() {
+            self.attachments.insert(index, attachment);
+        }
+        removed
+    }
+
+    /// Takes a device out of the maps, and then its program and itself away.
+    async fn remove_device(&mut self, index: u32) -> Result<(), Error> {
         self.sync()?;
         self.pins.unpin_link(&DeviceProgram::Task.pin(index))?;
         self.netlink.delete(index).await

@@ -116,11 +116,19 @@ fn service_is_at_rest(state: &State, service: &Service) -> Result<(), Violation>
             "an old task still runs: {task:#?}"
         );
     }
+    if updating {
+        Ok(())
+    } else {
+        history_is_limited(state, &slots)
+    }
+}
+
+fn history_is_limited(state: &State, slots: &BTreeMap<u64, Vec<&Task>>) -> Result<(), Violation> {
     let limit = state.cluster().map_or(0, |c| c.spec.task_history_limit);
     for tasks in slots.values() {
         let kept = i64::try_from(tasks.len()).unwrap_or(i64::MAX);
         ensure!(
-            updating || kept <= limit,
+            kept <= limit,
             "{kept} tasks are kept in one slot: {tasks:#?}"
         );
     }

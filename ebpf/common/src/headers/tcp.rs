@@ -47,6 +47,12 @@ impl TcpHeader {
         self.flags & (Self::SYN | Self::ACK | Self::RST) == Self::SYN
     }
 
+    /// Whether it ends a connection, or one direction of it.
+    #[inline(always)]
+    pub const fn closes(&self) -> bool {
+        self.flags & (Self::FIN | Self::RST) != 0
+    }
+
     /// What a host without such a connection answers (RFC 9293 section 3.10.7.1), checksum not
     /// filled in; `None` for a reset, which is never answered. `segment` is the length of the
     /// whole segment, header included.
@@ -135,6 +141,7 @@ mod tests {
             ..SYN
         };
         assert_eq!(segment.reset(45).unwrap().acknowledgement.get(), 106);
+        assert!(segment.closes() && !SYN.closes());
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Rules of what an agent does next for a task.
+
 use super::*;
 use crate::ids::{NodeId, ServiceId, TaskId};
 use crate::objects::{Meta, TaskSpec};

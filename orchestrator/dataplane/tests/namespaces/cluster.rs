@@ -1,12 +1,14 @@
 //! The desired state of a small cluster, and its way to the hosts of a lab.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use orch_core::ids::NetworkId;
-use orch_core::network::{Backend, DesiredNetwork, Frontend, OverlayNetwork, Protocol, Subnet};
+use orch_core::network::{
+    Backend, DesiredNetwork, Frontend, OverlayNetwork, Protocol, Subnet, Vni,
+};
 
-use crate::lab::{Container, Host, Lab, VNI, overlay};
+use crate::lab::{Container, Host, Lab, SECOND_VNI, VNI, overlay, second};
 
 /// The virtual address that tests use.
 pub const VIP: u8 = 200;
@@ -22,23 +24,60 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// One network and no tasks.
+    /// Two networks and no tasks.
     pub fn new(lab: &'a Lab) -> Self {
-        let network = OverlayNetwork {
-            id: NetworkId::from_random(1),
+        let network = |number, range: &str, gateway| OverlayNetwork {
+            id: NetworkId::from_random(number),
             subnets: vec![Subnet {
-                range: "10.0.10.0/24".parse().unwrap(),
-                gateway: overlay(1),
+                range: range.parse().unwrap(),
+                gateway,
             }],
             internal: false,
         };
+        let networks = [
+            (VNI, network(1, "10.0.10.0/24", overlay(1))),
+            (SECOND_VNI, network(2, "10.0.11.0/24", second(1))),
+        ];
         let desired = DesiredNetwork {
             version: 0,
             peers: lab.hosts.iter().map(|host| host.address).collect(),
-            networks: BTreeMap::from([(VNI, network)]),
+            networks: BTreeMap::from(networks),
             ..DesiredNetwork::default()
         };
         Self { lab, desired }
+    }
+
+    /// Closes all networks to the outside.
+    pub fn internal(&mut self) -> &mut Self {
+        for network in self.desired.networks.values_mut() {
+            network.internal = true;
+        }
+        self
+    }
+
+    /// Adds a task's address in the second network.
+    pub fn second_endpoint(&mut self, address: IpAddr, host: &Host) -> &mut Self {
+        self.desired
+            .endpoints
+            .insert((SECOND_VNI, address), host.address);
+        self
+    }
+
+    /// Publishes the port for a task's address in the second network.
+    pub fn publish_second(&mut self, protocol: Protocol, address: IpAddr) -> &mut Self {
+        let frontend = Frontend::Published {
+            protocol,
+            port: PUBLISHED,
+        };
+        let backend = Backend {
+            vni: SECOND_VNI,
+            address,
+            port: Some(PORT),
+        };
+        self.desired
+            .frontends
+            .insert(frontend, BTreeSet::from([backend]));
+        self
     }
 
     /// Adds a task's address.
@@ -86,8 +125,13 @@ impl<'a> Cluster<'a> {
 
     /// Sets the addresses of a name.
     pub fn name(&mut self, name: &str, addresses: &[IpAddr]) -> &mut Self {
+        self.name_in(VNI, name, addresses)
+    }
+
+    /// Sets the addresses of a name in one network.
+    pub fn name_in(&mut self, vni: Vni, name: &str, addresses: &[IpAddr]) -> &mut Self {
         let addresses = addresses.iter().copied().collect();
-        self.desired.names.insert((VNI, name.to_owned()), addresses);
+        self.desired.names.insert((vni, name.to_owned()), addresses);
         self
     }
 

@@ -20,6 +20,8 @@ use tokio::runtime::{Builder, Runtime};
 
 /// The network that tests use.
 pub const VNI: Vni = Vni(4096);
+/// The second network, of which some containers are too.
+pub const SECOND_VNI: Vni = Vni(4097);
 /// What all names of namespaces begin with.
 const PREFIX: &str = "orchdp-";
 /// Where namespaces have their files.
@@ -81,6 +83,11 @@ pub fn underlay(last: u8) -> IpAddr {
 /// Address of a task, of a VIP or of the gateway (1) in the overlay.
 pub fn overlay(last: u8) -> IpAddr {
     Ipv4Addr::new(10, 0, 10, last).into()
+}
+
+/// Address of a task or of the gateway (1) in the second network.
+pub fn second(last: u8) -> IpAddr {
+    Ipv4Addr::new(10, 0, 11, last).into()
 }
 
 /// A host: its namespace, and the thread in it that owns its data plane.
@@ -165,12 +172,41 @@ impl Host {
     /// Starts a container with an endpoint on the overlay.
     pub fn container(&self, last: u8) -> Container {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let namespace = Namespace::new(format!("{PREFIX}{number}-c{last}"));
+        let sandbox = format!("sandbox-{number}");
+        let attachment = self.attach(&namespace, sandbox, VNI, overlay(last), "eth0");
+        namespace.ip(&format!("route add default via {}", overlay(1)));
+        Container {
+            namespace,
+            address: overlay(last),
+            attachment,
+        }
+    }
+
+    /// Puts a container on the second network, too; its way out stays with the first.
+    pub fn connect(&self, container: &Container, last: u8) -> IpAddr {
+        let sandbox = container.attachment.sandbox_id.clone();
+        let address = second(last);
+        self.attach(&container.namespace, sandbox, SECOND_VNI, address, "eth1");
+        address
+    }
+
+    /// Makes an endpoint and moves its device into `namespace` as `name`.
+    fn attach(
+        &self,
+        namespace: &Namespace,
+        sandbox_id: String,
+        vni: Vni,
+        address: IpAddr,
+        name: &str,
+    ) -> Attachment {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let attachment = Attachment {
             endpoint_id: format!("{number:011x}").repeat(5),
-            sandbox_id: format!("sandbox-{number}"),
-            vni: VNI,
-            address: format!("{}/24", overlay(last)).parse().unwrap(),
-            mac: Attachment::mac_address(overlay(last)),
+            sandbox_id,
+            vni,
+            address: format!("{address}/24").parse().unwrap(),
+            mac: Attachment::mac_address(address),
         };
         let wanted = attachment.clone();
         let device = self.run(move |runtime, plane| {
@@ -178,18 +214,12 @@ impl Host {
                 .block_on(plane.as_mut().unwrap().attach(wanted))
                 .unwrap()
         });
-        let namespace = Namespace::new(format!("{PREFIX}{number}-c{last}"));
         let target = namespace.name();
         self.namespace
-            .ip(&format!("link set {device} netns {target} name eth0"));
-        namespace.ip(&format!("addr add {}/24 dev eth0", overlay(last)));
-        namespace.ip("link set eth0 up");
-        namespace.ip(&format!("route add default via {}", overlay(1)));
-        Container {
-            namespace,
-            address: overlay(last),
-            attachment,
-        }
+            .ip(&format!("link set {device} netns {target} name {name}"));
+        namespace.ip(&format!("addr add {address}/24 dev {name}"));
+        namespace.ip(&format!("link set {name} up"));
+        attachment
     }
 }
 

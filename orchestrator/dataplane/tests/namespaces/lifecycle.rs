@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
@@ -91,6 +91,38 @@ fn what_the_engine_forgot_is_detached() {
         !forgotten.namespace.ip("-br link").contains("eth0"),
         "its pair is gone"
     );
+}
+
+#[test]
+fn a_container_that_vanished_does_not_hide_its_address() {
+    let lab = Lab::new(2);
+    let [one, two] = &lab.hosts[..] else {
+        unreachable!()
+    };
+    let client = one.container(2);
+    // As when the engine is killed: nobody detaches, the kernel takes the devices away.
+    drop(one.container(3));
+    let moved = two.container(3);
+    let mut cluster = Cluster::new(&lab);
+    cluster.endpoint(&client, one).endpoint(&moved, two);
+    let reached = || {
+        client
+            .namespace
+            .ping(&format!("-c 1 -W 1 {}", moved.address))
+            .answered
+    };
+    // The kernel takes its time with a namespace.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while one.namespace.ip("-br link").matches("ov").count() > 1 {
+        assert!(Instant::now() < deadline, "the pair stays");
+        thread::yield_now();
+    }
+
+    cluster.apply();
+
+    assert!(reached());
+    let known = one.run(|_, plane| plane.as_ref().unwrap().attachments().count());
+    assert_eq!(known, 1);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod cluster;
 mod lab;
 mod lifecycle;
+mod networks;
 mod overlay;
 mod published;
 mod refusals;

@@ -53,24 +53,7 @@ pub fn node_pretty(node: &Node) -> String {
             if manager.leader { "Yes" } else { "No" }
         ));
     }
-    line("Platform:".to_owned());
-    line(format!(
-        " Operating System:\t{}",
-        node.description.platform.os
-    ));
-    line(format!(
-        " Architecture:\t\t{}",
-        node.description.platform.architecture
-    ));
-    line("Resources:".to_owned());
-    line(format!(
-        " CPUs:\t\t\t{}",
-        node.description.resources.nano_cpus / 1_000_000_000
-    ));
-    line(format!(
-        " Memory:\t\t{}",
-        bytes_size(node.description.resources.memory_bytes)
-    ));
+    platform(node).into_iter().for_each(&mut line);
     engine(node).into_iter().for_each(&mut line);
     let tls = &node.description.tls_info;
     if !tls.trust_root.is_empty() {
@@ -83,6 +66,20 @@ pub fn node_pretty(node: &Node) -> String {
     }
     out.truncate(out.trim_end_matches('\n').len());
     out
+}
+
+fn platform(node: &Node) -> Vec<String> {
+    let platform = &node.description.platform;
+    let resources = &node.description.resources;
+    let memory = bytes_size(resources.memory_bytes);
+    vec![
+        "Platform:".to_owned(),
+        format!(" Operating System:\t{}", platform.os),
+        format!(" Architecture:\t\t{}", platform.architecture),
+        "Resources:".to_owned(),
+        format!(" CPUs:\t\t\t{}", resources.nano_cpus / 1_000_000_000),
+        format!(" Memory:\t\t{memory}"),
+    ]
 }
 
 fn engine(node: &Node) -> Vec<String> {

@@ -79,7 +79,15 @@ pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::
     let folder = folder(&options);
     durable::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let kept = intake::Kept::new(&folder, node_id.clone());
-    let (assignment, assigned) = watch::channel(kept.load()?.map(Arc::new));
+    let last = kept.load().unwrap_or_else(|error| {
+        let error = format!("{error:#}");
+        tracing::warn!(
+            error,
+            "waiting for an assignment: the last one cannot be used"
+        );
+        None
+    });
+    let (assignment, assigned) = watch::channel(last.map(Arc::new));
     let plane = NetPlane::open(Config {
         node_address,
         vxlan_port: data_path_port,
@@ -185,9 +193,14 @@ async fn remove_containers(engine: &Engine, node: &NodeId) -> Result<(), EngineE
 
 /// Removes the engine's copies of cluster networks and takes foreign containers off them.
 async fn remove_networks(engine: &Engine) -> Result<(), EngineError> {
+    let mut result = Ok(());
     for network in engine.cluster_networks().await? {
-        engine.disconnect_all(&network.id).await?;
-        engine.remove_network(&network.id).await?;
+        let removed = match engine.disconnect_all(&network.id).await {
+            Ok(()) => engine.remove_network(&network.id).await,
+            Err(error) => Err(error),
+        };
+        // One that stays is no reason to leave the others.
+        result = result.and(removed);
     }
-    Ok(())
+    result
 }

@@ -17,6 +17,8 @@ use crate::engine::{Engine, EngineError, EngineNetwork};
 
 /// Pause before what did not succeed is tried again: the engine is away, or a network in use.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// Pause between looks at what somebody may have removed from the engine.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// Requests that wait at most.
 const QUEUE: usize = 64;
 
@@ -76,6 +78,7 @@ impl Keeper {
         self.assigned.mark_changed();
         let mut in_step = true;
         loop {
+            let pause = if in_step { LOOK_PAUSE } else { RETRY_PAUSE };
             tokio::select! {
                 Some(request) = self.queue.recv() => {
                     let result = self.ensure(&request.network).await;
@@ -86,19 +89,14 @@ impl Keeper {
                     Ok(()) => in_step = self.reconcile().await,
                     Err(_) => return,
                 },
-                () = tokio::time::sleep(RETRY_PAUSE), if !in_step => {
-                    in_step = self.reconcile().await;
-                }
+                () = tokio::time::sleep(pause) => in_step = self.reconcile().await,
             }
         }
     }
 
     async fn ensure(&self, network: &Network) -> Result<(), EngineError> {
         let existing = self.engine.cluster_networks().await?;
-        if existing
-            .iter()
-            .any(|known| known.cluster.as_ref() == Some(&network.id))
-        {
+        if stands_in(&existing, network) {
             return Ok(());
         }
         // A former network of that name stands in the way and cannot be meant any more.
@@ -132,7 +130,14 @@ impl Keeper {
                 in_step = false;
             }
         }
-        for network in &assignment.networks {
+        let networks = &assignment.networks;
+        self.missing
+            .retain(|id| networks.iter().any(|network| network.id == *id));
+        for network in networks {
+            if stands_in(&existing, network) {
+                self.missing.remove(&network.id);
+                continue;
+            }
             let name = &network.spec.name;
             match self.ensure(network).await {
                 Ok(()) => {
@@ -148,6 +153,13 @@ impl Keeper {
         }
         in_step
     }
+}
+
+/// Whether one of the engine's networks stands for this one.
+fn stands_in(existing: &[EngineNetwork], network: &Network) -> bool {
+    existing
+        .iter()
+        .any(|known| known.cluster.as_ref() == Some(&network.id))
 }
 
 /// The engine's networks that stand for nothing wanted, or for what another one stands for too.
@@ -172,10 +184,17 @@ fn obsolete<'a>(existing: &'a [EngineNetwork], wanted: &[Network]) -> Vec<&'a En
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Mutex;
 
-    use orch_core::network::Vni;
+    use axum::body::Bytes;
+    use axum::http::{Method, StatusCode, Uri};
+    use axum::{Json, Router};
+    use orch_core::network::{DesiredNetwork, Vni};
     use orch_core::objects::Meta;
     use orch_core::objects::network::NetworkSpec;
+    use serde_json::{Value, json};
+    use tokio::net::UnixListener;
 
     use super::*;
 
@@ -203,6 +222,58 @@ mod tests {
             id: id.to_owned(),
             name: id.to_owned(),
             cluster: cluster.map(NetworkId::from_random),
+        }
+    }
+
+    /// An engine that has nothing but `networks`, on `socket`.
+    fn serve(socket: &Path, networks: Arc<Mutex<Vec<Value>>>) -> Engine {
+        let listener = UnixListener::bind(socket).unwrap();
+        let answer = async move |method: Method, uri: Uri, body: Bytes| {
+            let mut networks = networks.lock().unwrap();
+            if uri.path().ends_with("/networks") {
+                return (StatusCode::OK, Json(Value::from(networks.clone())));
+            }
+            if method != Method::POST {
+                let words = json!({"message": "no such network"});
+                return (StatusCode::NOT_FOUND, Json(words));
+            }
+            let mut network: Value = serde_json::from_slice(&body).unwrap();
+            network["Id"] = json!("e1");
+            networks.push(network);
+            (
+                StatusCode::CREATED,
+                Json(json!({"Id": "e1", "Warning": ""})),
+            )
+        };
+        let app = Router::new().fallback(answer);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Engine::new(socket)
+    }
+
+    #[tokio::test]
+    async fn a_network_that_somebody_removed_from_the_engine_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let networks = Arc::new(Mutex::new(Vec::new()));
+        let engine = serve(&folder.path().join("docker.sock"), Arc::clone(&networks));
+        let assignment = Assignment {
+            version: 1,
+            tasks: Vec::new(),
+            networks: vec![wanted(1)],
+            network: DesiredNetwork::default(),
+            heartbeat_period: Duration::from_secs(5),
+        };
+        let (_assign, assigned) = watch::channel(Some(Arc::new(assignment)));
+        let (_networks, run) = keeper(engine, assigned);
+        let _keeper = tokio::spawn(run);
+        for _ in 0..2 {
+            let made = async {
+                while networks.lock().unwrap().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(LOOK_PAUSE * 4, made).await.unwrap();
+            let network = networks.lock().unwrap().remove(0);
+            assert_eq!(network["Name"], "net1");
         }
     }
 

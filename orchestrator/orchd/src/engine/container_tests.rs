@@ -1,3 +1,5 @@
+//! Rules of turning a task into the engine's container request.
+
 use orch_core::ids::{ServiceId, TaskId};
 use orch_core::network::{Subnet, Vni};
 use orch_core::objects::Meta;

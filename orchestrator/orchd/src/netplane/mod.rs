@@ -138,6 +138,7 @@ impl Owner {
                 Ok(()) = self.wanted.changed() => self.apply().await,
                 () = self.plane.changed() => self.refresh().await,
                 () = tokio::time::sleep_until(retry_at), if self.retry_at.is_some() => {
+                    self.retry_at = None;
                     self.refresh().await;
                     self.apply().await;
                 }
@@ -180,13 +181,11 @@ impl Owner {
         self.settled(result);
     }
 
-    /// Notes when to try again what was refused.
+    /// Notes when to try again what was refused. A success of one call is none of the other: the
+    /// managers wait for the version whose apply failed.
     fn settled(&mut self, result: Result<(), Error>) -> bool {
         match result {
-            Ok(()) => {
-                self.retry_at = None;
-                true
-            }
+            Ok(()) => true,
             Err(error) => {
                 tracing::error!(%error, "the data plane is behind; trying again");
                 self.retry_at = Some(Instant::now() + RETRY_PAUSE);
