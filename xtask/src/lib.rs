@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "a task runner talks to its user")]
 
+pub mod bench;
 pub mod cmd;
 pub mod demo;
 pub mod ebpf;

@@ -64,41 +64,57 @@ const COMPILERS: &[Need] = &[
     file("/usr/include/zstd.h", &["libzstd-dev"]),
 ];
 
+/// Measuring: only `xtask bench` wants these.
+const BENCH: &[Need] = &[
+    program("sockperf", &["sockperf"]),
+    program("iperf3", &["iperf3"]),
+    program("nft", &["nftables"]),
+];
+
 /// Brings everything that is missing.
 pub fn run() -> Result<()> {
-    let missing: Vec<&Need> = LAB
-        .iter()
-        .chain(COMPILERS)
-        .chain(if apt::has_debian_bpf_toolchain() {
-            BPF_ON_DEBIAN
-        } else {
-            &[]
-        })
-        .filter(|need| !(need.present)(need.what))
-        .collect();
-    if !missing.is_empty() {
-        let whats: Vec<&str> = missing.iter().map(|need| need.what).collect();
-        println!("setup: missing: {}", whats.join(", "));
-        let mut packages: Vec<&str> = missing
-            .iter()
-            .flat_map(|need| need.packages)
-            .copied()
-            .collect();
-        packages.sort_unstable();
-        packages.dedup();
-        if !apt::is_available() {
-            bail!(
-                "this is neither Debian nor Ubuntu: please install {} yourself (their Debian \
-                 packages: {}), then run this again",
-                whats.join(", "),
-                packages.join(" ")
-            );
-        }
-        apt::install(&packages)?;
-    }
+    let debian_bpf = apt::has_debian_bpf_toolchain();
+    bring(
+        LAB.iter()
+            .chain(COMPILERS)
+            .chain(if debian_bpf { BPF_ON_DEBIAN } else { &[] }),
+    )?;
     tools::bpf_linker()?;
-    if !apt::has_debian_bpf_toolchain() {
+    if !debian_bpf {
         tools::nightly_with_source()?;
     }
     Ok(())
+}
+
+/// Brings what measuring needs beyond [`run`].
+pub fn bench() -> Result<()> {
+    bring(BENCH)
+}
+
+fn bring(needs: impl IntoIterator<Item = &'static Need>) -> Result<()> {
+    let missing: Vec<&Need> = needs
+        .into_iter()
+        .filter(|need| !(need.present)(need.what))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let whats: Vec<&str> = missing.iter().map(|need| need.what).collect();
+    println!("setup: missing: {}", whats.join(", "));
+    let mut packages: Vec<&str> = missing
+        .iter()
+        .flat_map(|need| need.packages)
+        .copied()
+        .collect();
+    packages.sort_unstable();
+    packages.dedup();
+    if !apt::is_available() {
+        bail!(
+            "this is neither Debian nor Ubuntu: please install {} yourself (their Debian \
+             packages: {}), then run this again",
+            whats.join(", "),
+            packages.join(" ")
+        );
+    }
+    apt::install(&packages)
 }

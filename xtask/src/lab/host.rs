@@ -253,10 +253,15 @@ impl Host {
 /// A command on a machine of the lab's network: a host, `client` or `net` (the switch).
 pub fn cmd_on(name: &str, program: &str) -> Result<Cmd> {
     if name == CLIENT || name == SWITCH {
-        let net = format!("--net={}", netns_path(name));
-        return Ok(Cmd::new("nsenter").args([&net, "--"]).hide().arg(program));
+        return Ok(cmd_in(name, program));
     }
     find(name)?.cmd(program)
+}
+
+/// A command of this machine in one of the lab's network namespaces.
+pub fn cmd_in(namespace: &str, program: &str) -> Cmd {
+    let net = format!("--net={}", netns_path(namespace));
+    Cmd::new("nsenter").args([&net, "--"]).hide().arg(program)
 }
 
 /// The host of that name.

@@ -16,8 +16,7 @@ const BRIDGE: &str = "br0";
 /// Makes the switch, the outside client and one wire per host.
 pub fn create(nodes: u8) -> Result<()> {
     let switch = netns(SWITCH);
-    ip(&format!("netns add {switch}"))?;
-    ip(&format!("-n {switch} link set lo up"))?;
+    create_namespace(SWITCH)?;
     ip(&format!(
         "-n {switch} link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0"
     ))?;
@@ -59,10 +58,10 @@ pub fn heal(name: &str) -> Result<()> {
     ip(&format!("-n {} link set {} up", netns(SWITCH), port(name)))
 }
 
-fn plug(name: &str, address: &str) -> Result<()> {
+/// Makes a namespace and plugs it into the switch, as hosts are.
+pub fn plug(name: &str, address: &str) -> Result<()> {
+    create_namespace(name)?;
     let (host, switch, port) = (netns(name), netns(SWITCH), port(name));
-    ip(&format!("netns add {host}"))?;
-    ip(&format!("-n {host} link set lo up"))?;
     ip(&format!(
         "link add {UPLINK} netns {host} type veth peer name {port} netns {switch}"
     ))?;
@@ -75,6 +74,30 @@ fn plug(name: &str, address: &str) -> Result<()> {
         "-n {host} route add default via {}",
         switch_address()
     ))
+}
+
+/// Makes a namespace of the lab, with nothing but a loopback; it ends with the lab.
+pub fn create_namespace(name: &str) -> Result<()> {
+    let name = netns(name);
+    ip(&format!("netns add {name}"))?;
+    ip(&format!("-n {name} link set lo up"))
+}
+
+/// Joins two namespaces by a veth and nothing else; each gets one end with its address.
+pub fn join(ends: [(&str, &str); 2]) -> Result<()> {
+    let [one, other] = ends.map(|(name, _)| netns(name));
+    let [at_one, at_other] = [0, 1].map(|end: usize| format!("to-{}", ends[1 - end].0));
+    ip(&format!(
+        "link add {at_one} netns {one} type veth peer name {at_other} netns {other}"
+    ))?;
+    for ((name, address), device) in ends.into_iter().zip([at_one, at_other]) {
+        let name = netns(name);
+        ip(&format!(
+            "-n {name} addr add {address}/{PREFIX_LEN} dev {device}"
+        ))?;
+        ip(&format!("-n {name} link set {device} up"))?;
+    }
+    Ok(())
 }
 
 fn port(name: &str) -> String {

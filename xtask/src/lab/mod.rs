@@ -10,7 +10,7 @@ pub mod host;
 pub mod http;
 mod images;
 mod layout;
-mod links;
+pub mod links;
 mod lock;
 mod sweep;
 
@@ -21,8 +21,10 @@ use anyhow::{Context, Result, bail};
 use crate::cmd::Cmd;
 use crate::workspace;
 pub use host::{Daemon, Host};
-pub use layout::{CLIENT, SWITCH, client_address, kept_logs, netns, switch_address};
-use layout::{Description, MAX_NODES};
+use layout::Description;
+pub use layout::{
+    CLIENT, MAX_NODES, SWITCH, client_address, host_address, kept_logs, netns, switch_address,
+};
 use lock::Lock;
 pub use sweep::{leftovers, sweep};
 

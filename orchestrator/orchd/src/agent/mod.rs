@@ -155,15 +155,20 @@ pub async fn describe(options: &Options) -> Result<NodeDescription, EngineError>
 }
 
 /// Removes everything of the cluster from this host: containers of tasks, networks of the engine,
-/// the data plane and the agent's files. To be called when the agent has ended.
+/// the data plane and the agent's files. To be called when the agent has ended. Without `node`, a
+/// membership that cannot be read, the kept assignment tells whose the containers are.
 ///
 /// # Errors
 ///
 /// What could not be removed, after everything else was. Calling it again goes on from there.
-pub async fn cleanup(options: &Options) -> anyhow::Result<()> {
+pub async fn cleanup(options: &Options, node: Option<&NodeId>) -> anyhow::Result<()> {
     let folder = folder(options);
     let engine = Engine::new(&options.engine_socket);
-    let containers = match intake::Kept::owner(&folder)? {
+    let node = match node {
+        Some(node) => Some(node.clone()),
+        None => intake::Kept::owner(&folder)?,
+    };
+    let containers = match node {
         Some(node) => remove_containers(&engine, &node).await,
         None => Ok(()),
     };

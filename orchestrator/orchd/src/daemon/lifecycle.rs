@@ -418,7 +418,9 @@ impl Owner {
             }
             running.stop().await;
         }
-        if let Err(error) = agent::cleanup(&self.context.options).await {
+        let node = stored.as_ref().ok().and_then(Option::as_ref);
+        let node = node.map(|membership| &membership.node_id);
+        if let Err(error) = agent::cleanup(&self.context.options, node).await {
             let reason =
                 format!("what the swarm runs on this host could not be removed: {error:#}");
             if !force {

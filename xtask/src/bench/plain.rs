@@ -1,0 +1,94 @@
+//! The plain namespaces that ours is compared with: no orchd, no engine, no program of ours.
+//!
+//! They carry the lab's prefix, so that they end with the lab however it ends.
+
+use anyhow::Result;
+
+use super::measure::{IPERF_PORT, SOCKPERF_PORT, serve};
+use super::scene::{Place, Probe};
+use crate::lab::host::{cmd_in, daemon_path};
+use crate::lab::{MAX_NODES, host_address, links};
+
+const LEFT: &str = "bare1";
+const RIGHT: &str = "bare2";
+const VETH_LEFT: &str = "pair1";
+const VETH_RIGHT: &str = "pair2";
+const VETH_SERVER: &str = "10.255.1.2";
+const GATEWAY: &str = "dnat";
+const BEHIND: &str = "behind";
+const BEHIND_GATEWAY: &str = "10.255.2.2";
+
+/// Makes all of them, with their servers running.
+pub fn create() -> Result<()> {
+    links::plug(LEFT, &address(LEFT))?;
+    links::plug(RIGHT, &address(RIGHT))?;
+    for name in [VETH_LEFT, VETH_RIGHT, BEHIND] {
+        links::create_namespace(name)?;
+    }
+    links::join([(VETH_LEFT, "10.255.1.1"), (VETH_RIGHT, VETH_SERVER)])?;
+    create_gateway()?;
+    for name in [LEFT, RIGHT, VETH_RIGHT, BEHIND] {
+        serve(&Place::Namespace(name.to_owned()))?;
+    }
+    Ok(())
+}
+
+/// The switch between two plain namespaces.
+pub fn underlay() -> Probe {
+    probe(LEFT, &address(RIGHT))
+}
+
+/// One veth between two plain namespaces.
+pub fn veth() -> Probe {
+    probe(VETH_LEFT, VETH_SERVER)
+}
+
+/// A plain namespace with itself.
+pub fn loopback() -> Probe {
+    probe(LEFT, "127.0.0.1")
+}
+
+/// Through the switch and an nft rule to a namespace behind the other.
+pub fn dnat() -> Probe {
+    probe(LEFT, &address(GATEWAY))
+}
+
+fn probe(from: &str, address: &str) -> Probe {
+    Probe {
+        place: Place::Namespace(from.to_owned()),
+        address: address.to_owned(),
+        sockperf_port: SOCKPERF_PORT,
+        iperf_port: IPERF_PORT,
+    }
+}
+
+/// An address on the switch above those of hosts.
+fn address(name: &str) -> String {
+    let offset = match name {
+        LEFT => 1,
+        RIGHT => 2,
+        _ => 3,
+    };
+    host_address(MAX_NODES + offset)
+}
+
+/// A host with one container behind it, in the shape that kube-proxy's nft mode and Docker's
+/// port mapping give it.
+fn create_gateway() -> Result<()> {
+    let outside = address(GATEWAY);
+    links::plug(GATEWAY, &outside)?;
+    links::join([(GATEWAY, "10.255.2.1"), (BEHIND, BEHIND_GATEWAY)])?;
+    cmd_in(BEHIND, "ip")
+        .words("route add default via 10.255.2.1")
+        .ok()?;
+    cmd_in(GATEWAY, "sh")
+        .args(["-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"])
+        .ok()?;
+    let rules = format!(
+        "table ip bench {{ chain prerouting {{ type nat hook prerouting priority -100; \
+         ip daddr {outside} tcp dport {{ {SOCKPERF_PORT}, {IPERF_PORT} }} \
+         dnat to {BEHIND_GATEWAY}; }}; }}"
+    );
+    let nft = cmd_in(GATEWAY, "nft").env("PATH", daemon_path());
+    nft.arg(rules).ok().map(drop)
+}
