@@ -27,7 +27,8 @@ fn key(vni: Vni, protocol: u8, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Fl
         source_port: Be16::new(from.1),
         destination_port: Be16::new(to.1),
         protocol,
-        reserved: [0; 3],
+        reserved: 0,
+        branch: Be16::ZERO,
     }
 }
 

@@ -138,7 +138,8 @@ fn a_refusal_goes_back_through_the_host_that_the_client_knocked_at() {
         source_port: Be16::new(80),
         destination_port: Be16::new(OUTSIDE_SIDE.1),
         protocol: 17,
-        reserved: [0; 3],
+        reserved: 0,
+        branch: Be16::ZERO,
     };
     let way_back = Flow {
         source: key.source,

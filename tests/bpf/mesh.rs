@@ -38,7 +38,8 @@ fn a_published_port_leads_to_a_task_and_keeps_the_client_s_address() {
         source_port: Be16::new(80),
         destination_port: Be16::new(50000),
         protocol: 6,
-        reserved: [0; 3],
+        reserved: 0,
+        branch: Be16::ZERO,
     };
     let back = world.flow(&key).expect("the answers' way back");
     assert_eq!((back.delivery, back.ifindex), (Delivery::Uplink as u8, 1));

@@ -156,7 +156,7 @@ impl World {
         let attachment = Attachment {
             sandbox: SANDBOX,
             vni: VNI,
-            address: CLIENT.into(),
+            v4: CLIENT.into(),
             ..Attachment::default()
         };
         self.set("ATTACHMENTS", LOOPBACK, attachment);
@@ -169,12 +169,14 @@ impl World {
         let value = Config {
             netns_cookie: 1,
             node: NODE.into(),
+            outside_v4: NODE.into(),
             vxlan_ifindex: 1001,
             // Nothing is ever sent there; routes are looked up on its behalf.
             host_ifindex: LOOPBACK,
             uplink_ifindex: LOOPBACK,
+            overlay_mtu: 1450,
             host_mac: MacAddress(HOST_MAC),
-            reserved: [0; 6],
+            ..Config::default()
         };
         config.set(0, value, 0).unwrap();
     }
@@ -243,19 +245,16 @@ impl World {
             Frontend {
                 generation,
                 count,
-                flags: 0,
+                ..Frontend::default()
             },
         );
     }
 
     /// Makes a name stand for addresses.
     pub fn name(&mut self, vni: Vni, name: &str, addresses: &[Ipv4Addr]) {
-        let mut value = NameAddresses {
-            count: u32::try_from(addresses.len()).unwrap(),
-            ..Default::default()
-        };
-        for (room, address) in value.addresses.iter_mut().zip(addresses) {
-            *room = (*address).into();
+        let mut value = NameAddresses::default();
+        for address in addresses {
+            value.add((*address).into());
         }
         self.set("NAMES", NameKey::new(vni, name).unwrap(), value);
     }

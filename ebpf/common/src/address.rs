@@ -42,9 +42,48 @@ impl Address {
     pub const TASKS: Self = Self::new_v4(169, 254, 42, 3);
     /// Prefix length of the range that the three link addresses above are in.
     pub const HOST_LINK_PREFIX: u8 = 24;
+    /// [`Self::HOST_LINK`] of IPv6. The range spells "orchd" behind a unique local prefix.
+    pub const HOST_LINK_V6: Self = Self::new_link_v6(1);
+    /// [`Self::MESH`] of IPv6.
+    pub const MESH_V6: Self = Self::new_link_v6(2);
+    /// [`Self::TASKS`] of IPv6.
+    pub const TASKS_V6: Self = Self::new_link_v6(3);
+    /// Prefix length of the range that the three IPv6 addresses above are in.
+    pub const HOST_LINK_PREFIX_V6: u8 = 64;
 
     const fn new_v4(a: u8, b: u8, c: u8, d: u8) -> Self {
         Self::from_v4(Be32::from_bytes([a, b, c, d]))
+    }
+
+    const fn new_link_v6(last: u32) -> Self {
+        Self([
+            Be32::new(0xfd6f_7263),
+            Be32::new(0x6864_0000),
+            Be32::ZERO,
+            Be32::new(last),
+        ])
+    }
+
+    /// [`Self::HOST_LINK`] of a family.
+    #[inline(always)]
+    pub const fn host_link(is_v4: bool) -> Self {
+        if is_v4 {
+            Self::HOST_LINK
+        } else {
+            Self::HOST_LINK_V6
+        }
+    }
+
+    /// [`Self::MESH`] of a family.
+    #[inline(always)]
+    pub const fn mesh(is_v4: bool) -> Self {
+        if is_v4 { Self::MESH } else { Self::MESH_V6 }
+    }
+
+    /// [`Self::TASKS`] of a family.
+    #[inline(always)]
+    pub const fn tasks(is_v4: bool) -> Self {
+        if is_v4 { Self::TASKS } else { Self::TASKS_V6 }
     }
 
     /// From an IPv4 address.
@@ -139,6 +178,10 @@ mod tests {
             assert_eq!(Address::from(ip).is_v4(), ip.is_ipv4());
         }
         assert_eq!(IpAddr::from(Address::MESH), IpAddr::from([169, 254, 42, 2]));
+        assert_eq!(
+            IpAddr::from(Address::MESH_V6),
+            "fd6f:7263:6864::2".parse::<IpAddr>().unwrap()
+        );
     }
 
     #[test]

@@ -34,13 +34,13 @@ drop_reasons! {
     UnknownInterface = "unknown-interface",
     /// A task sent from an address that is none of its own.
     SpoofedSource = "spoofed-source",
-    /// Neither ARP nor IPv4.
+    /// Neither ARP nor IP.
     UnsupportedEtherType = "unsupported-ethertype",
-    /// Neither TCP, UDP nor ICMP, towards something that needs translation.
+    /// Neither TCP, UDP, SCTP nor ICMP, towards something that needs translation.
     UnsupportedProtocol = "unsupported-protocol",
     /// Multicast or broadcast, which overlay networks do not carry.
     Multicast = "multicast",
-    /// A fragment towards something that needs translation.
+    /// A later fragment whose first one was not seen, towards something that needs translation.
     Fragment = "fragment",
     /// A tunnel packet from a host that is not of the cluster.
     UnknownPeer = "unknown-peer",
@@ -68,6 +68,16 @@ drop_reasons! {
     ArpUnanswered = "arp-unanswered",
     /// No route leads to the destination.
     NoRoute = "no-route",
+    /// A neighbour solicitation, or another message of the link, that gets no answer.
+    NeighbourUnanswered = "neighbour-unanswered",
+    /// Too big for the tunnel; the sender was told the size that fits, if it can be told.
+    TooBig = "too-big",
+    /// The published port does not take this client.
+    SourceDenied = "source-denied",
+    /// One client port through more ingress hosts at once than can be told apart.
+    IngressCollision = "ingress-collision",
+    /// The host has no address of this family to send from.
+    NoSourceAddress = "no-source-address",
 }
 
 #[cfg(test)]

@@ -1,7 +1,12 @@
-//! The one connection table: what to do with the packets of one direction of a conversation.
+//! The connection tables: what to do with the packets of one direction of a conversation.
+//!
+//! A conversation begins in `OPENING` and moves to `FLOWS`, both directions at once, when it has
+//! proved to be one: TCP with the client's first segment after the answer, everything else with
+//! the first answer. So a flood of openings pushes out other openings only. A reader looks into
+//! `FLOWS` first.
 
 use crate::address::{Address, Vni};
-use crate::bytes::Be16;
+use crate::bytes::{Be16, Be32};
 
 /// One direction of a conversation, as a packet shows it before any rewrite.
 ///
@@ -23,7 +28,10 @@ pub struct FlowKey {
     /// IP protocol number.
     pub protocol: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: u8,
+    /// Zero, but in a packet from the tunnel whose client talks through another ingress host to
+    /// the same task from the same port: then what tells that host apart, never zero.
+    pub branch: Be16,
 }
 
 impl FlowKey {
@@ -37,7 +45,8 @@ impl FlowKey {
             source_port: self.destination_port,
             destination_port: self.source_port,
             protocol: self.protocol,
-            reserved: [0; 3],
+            reserved: 0,
+            branch: Be16::ZERO,
         }
     }
 }
@@ -85,6 +94,34 @@ pub enum Phase {
     Closing = 2,
 }
 
+/// Key of `FRAGMENTS`: the datagram that a fragment is part of.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FragmentKey {
+    /// The network in which the fragment was seen.
+    pub vni: Vni,
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// Identification; IPv4 has 16 bits of it.
+    pub id: Be32,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+/// What the first fragment says that the later ones do not. As in [`FlowKey`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FragmentPorts {
+    /// Source port.
+    pub source: Be16,
+    /// Destination port.
+    pub destination: Be16,
+}
+
 /// What to do with a packet that matches a [`FlowKey`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -111,8 +148,18 @@ pub struct Flow {
     pub origin: u8,
     /// A [`Phase`].
     pub phase: u8,
+    /// A combination of the constants below.
+    pub flags: u8,
+    /// Index into `SERVICES`; 0 if no service is involved.
+    pub service: u32,
+    /// Second of `CLOCK_MONOTONIC` in which the conversation began.
+    pub opened: u32,
     /// Zero.
-    pub reserved: u8,
+    pub reserved: u32,
+    /// Packets of this direction. Two CPUs that count at the same instant may count one.
+    pub packets: u64,
+    /// Their bytes, Ethernet headers included.
+    pub bytes: u64,
 }
 
 impl Flow {
@@ -120,6 +167,11 @@ impl Flow {
     pub const TCP_IDLE_SECONDS: u32 = 6 * 3600;
     /// The same for those that nobody answered or that were closed, and for other protocols.
     pub const OTHER_IDLE_SECONDS: u32 = 60;
+
+    /// The frontend is one of a single address of the host, not of all.
+    pub const ONE_ADDRESS: u8 = 1;
+    /// Answers leave the backend's host straight to the client.
+    pub const DIRECT_RETURN: u8 = 2;
 
     /// Whether nothing has matched for so long that another conversation may take its place.
     #[inline(always)]
@@ -152,7 +204,8 @@ mod tests {
             source_port: Be16::new(1),
             destination_port: Be16::new(2),
             protocol: 6,
-            reserved: [0; 3],
+            reserved: 0,
+            branch: Be16::ZERO,
         };
         assert_ne!(key.reversed(key.vni), key);
         assert_eq!(key.reversed(Vni::HOST).reversed(key.vni), key);

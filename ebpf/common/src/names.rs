@@ -1,12 +1,13 @@
 //! Names that are answered in the kernel.
 
 use crate::address::{Address, Vni};
+use crate::bytes::Be32;
 
 /// Longest name that is answered in the kernel, as it lies in a DNS message: length bytes and the
 /// closing zero included. Longer names are the DNS listener's.
 pub const NAME_BYTES: usize = 128;
 
-/// How many addresses of a name are kept; of more, the loader keeps any.
+/// How many addresses of a name are kept per family; of more, the loader keeps any.
 pub const NAME_ADDRESSES: usize = 32;
 
 /// Key of `NAMES`.
@@ -41,14 +42,34 @@ impl NameKey {
     }
 }
 
-/// The addresses a name stands for.
+/// The addresses a name stands for, all of its network. A family without any is answered with no
+/// data: the name exists.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NameAddresses {
-    /// How many of `addresses` count; 0 means that the name exists and has no address.
-    pub count: u32,
-    /// The addresses, all of the name's network.
-    pub addresses: [Address; NAME_ADDRESSES],
+    /// How many of `v4` count.
+    pub count_v4: u32,
+    /// How many of `v6` count.
+    pub count_v6: u32,
+    /// The IPv4 addresses.
+    pub v4: [Be32; NAME_ADDRESSES],
+    /// The IPv6 addresses.
+    pub v6: [Address; NAME_ADDRESSES],
+}
+
+impl NameAddresses {
+    /// Adds an address, unless its family has [`NAME_ADDRESSES`] already.
+    pub fn add(&mut self, address: Address) {
+        if address.is_v4() {
+            if let Some(room) = self.v4.get_mut(self.count_v4 as usize) {
+                *room = address.v4();
+                self.count_v4 += 1;
+            }
+        } else if let Some(room) = self.v6.get_mut(self.count_v6 as usize) {
+            *room = address;
+            self.count_v6 += 1;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -61,6 +82,18 @@ mod tests {
         assert!(key.name.starts_with(b"\x05tasks\x06redis2\0"));
         assert!(key.name[14..].iter().all(|byte| *byte == 0));
         assert_eq!(NameKey::new(Vni::new(1), "tasks.redis2"), Some(key));
+    }
+
+    #[test]
+    fn addresses_are_kept_by_family_as_far_as_they_fit() {
+        let mut addresses = NameAddresses::default();
+        for last in 0..40 {
+            addresses.add(Address::from_v4(Be32::new(last)));
+        }
+        addresses.add(Address::MESH_V6);
+        assert_eq!((addresses.count_v4, addresses.count_v6), (32, 1));
+        assert_eq!(addresses.v4[31], Be32::new(31));
+        assert_eq!(addresses.v6[0], Address::MESH_V6);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 #![expect(unsafe_code, reason = "aya marks plain data by an unsafe trait")]
 
 use crate::{
-    Address, Attachment, Backend, BackendKey, Config, Endpoint, EndpointKey, Flow, FlowKey,
-    Frontend, FrontendKey, MemberKey, NameAddresses, NameKey, Network, OriginalDestination,
-    Sandbox, SandboxAddressKey, SocketKey, Subnet, SubnetKey, Vni,
+    Address, Affinity, AffinityKey, Attachment, Backend, BackendKey, Config, Endpoint, EndpointKey,
+    Flow, FlowEvent, FlowKey, FragmentKey, FragmentPorts, Frontend, FrontendKey, Maglev, MaglevKey,
+    MemberKey, NameAddresses, NameKey, Network, OriginalDestination, Sandbox, SandboxAddressKey,
+    ServiceCounters, SocketKey, SourceKey, Subnet, SubnetKey, Vni,
 };
 
 macro_rules! plain_data {
@@ -20,6 +21,8 @@ macro_rules! plain_data {
 
 plain_data!(
     Address,
+    Affinity,
+    AffinityKey,
     Attachment,
     Backend,
     BackendKey,
@@ -27,9 +30,14 @@ plain_data!(
     Endpoint,
     EndpointKey,
     Flow,
+    FlowEvent,
     FlowKey,
+    FragmentKey,
+    FragmentPorts,
     Frontend,
     FrontendKey,
+    Maglev,
+    MaglevKey,
     MemberKey,
     NameAddresses,
     NameKey,
@@ -37,7 +45,9 @@ plain_data!(
     OriginalDestination,
     Sandbox,
     SandboxAddressKey,
+    ServiceCounters,
     SocketKey,
+    SourceKey,
     Subnet,
     SubnetKey,
     Vni,

@@ -4,9 +4,11 @@
 //!
 //! 1. takes a new generation, one higher than that of the [`Frontend`] it replaces (1 if none),
 //! 2. writes `BACKENDS` {frontend, new generation, slot 0..count},
-//! 3. writes `MEMBERS` {frontend, backend} → new generation for each backend of the new set,
-//! 4. writes `FRONTENDS`: from this instant new flows go to the new set,
-//! 5. deletes the slots of the old generation and the members that are not in the new set.
+//! 3. writes `MAGLEV` {frontend, new generation} if the frontend is a published port,
+//! 4. writes `MEMBERS` {frontend, backend} → new generation for each backend of the new set,
+//! 5. writes `FRONTENDS`: from this instant new flows go to the new set,
+//! 6. deletes the slots and the table of the old generation, and the members that are not in the
+//!    new set.
 //!
 //! A frontend goes away by deleting it first, then its slots and members. A frontend without
 //! backends stays, with a count of zero: it refuses.
@@ -18,6 +20,7 @@ use crate::bytes::Be16;
 ///
 /// * A VIP: its network, protocol [`Self::ANY_PROTOCOL`], its address, port 0.
 /// * A published port: [`Vni::HOST`], the protocol's number, [`Address::UNSPECIFIED`], the port.
+/// * The same on one address of the host only: that address. It is looked for first.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FrontendKey {
@@ -49,12 +52,18 @@ impl FrontendKey {
         }
     }
 
-    /// A port of this host.
+    /// A port of this host, on all of its addresses.
     #[inline(always)]
     pub const fn published(protocol: u8, port: Be16) -> Self {
+        Self::published_at(Address::UNSPECIFIED, protocol, port)
+    }
+
+    /// A port of this host, on one address.
+    #[inline(always)]
+    pub const fn published_at(address: Address, protocol: u8, port: Be16) -> Self {
         Self {
             vni: Vni::HOST,
-            address: Address::UNSPECIFIED,
+            address,
             port,
             protocol,
             reserved: 0,
@@ -70,9 +79,109 @@ pub struct Frontend {
     pub generation: u32,
     /// How many slots.
     pub count: u32,
-    /// Zero.
+    /// A combination of the constants below.
     pub flags: u32,
+    /// Index into `SERVICES`; frontends of one service share it.
+    pub service: u32,
+    /// For how many seconds after its last conversation a client comes to the same backend again;
+    /// 0: it need not.
+    pub affinity: u32,
 }
+
+impl Frontend {
+    /// `MAGLEV` has a table of this generation, which chooses instead of chance.
+    pub const MAGLEV: u32 = 1;
+    /// Replies leave the backend's host straight to the client.
+    pub const DIRECT_RETURN: u32 = 2;
+    /// `SOURCES` names clients of this frontend; who is not named may come.
+    pub const SOURCES: u32 = 4;
+    /// With `SOURCES`: who is not named may not come.
+    pub const SOURCES_ONLY: u32 = 8;
+    /// The address is one that a task had until lately: conversations that it has go on while its
+    /// endpoint is there, and only new ones are led to the backends.
+    pub const RETIRED: u32 = 16;
+}
+
+/// How many entries a Maglev table has: a prime, a hundred times the backends that it spreads
+/// over within 1 % (Eisenbud et al., "Maglev", NSDI 2016, section 3.4).
+pub const MAGLEV_SLOTS: usize = 16_381;
+
+/// Key of `MAGLEV`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MaglevKey {
+    /// The frontend.
+    pub frontend: FrontendKey,
+    /// Generation of the set.
+    pub generation: u32,
+}
+
+/// From the hash of a conversation to a slot of `BACKENDS`, the same on every host.
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Maglev(pub [u16; MAGLEV_SLOTS]);
+
+/// Key of the `SOURCES` trie: the data behind the trie's prefix length.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceKey {
+    /// The frontend.
+    pub frontend: FrontendKey,
+    /// The range's first address, or the client that is looked for.
+    pub client: Address,
+}
+
+impl SourceKey {
+    /// The prefix length of a look-up: every bit counts.
+    pub const FULL: u32 = 8 * (24 + 16);
+    /// Value of a range whose clients may come.
+    pub const ALLOW: u32 = 1;
+    /// Value of a range whose clients may not come.
+    pub const DENY: u32 = 0;
+
+    /// The prefix length of an entry; `prefix` as written behind the range's slash.
+    pub const fn prefix_len(is_v4: bool, prefix: u8) -> u32 {
+        8 * 24 + if is_v4 { 96 } else { 0 } + prefix as u32
+    }
+}
+
+/// Key of `AFFINITY`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AffinityKey {
+    /// The frontend.
+    pub frontend: FrontendKey,
+    /// The client.
+    pub client: Address,
+}
+
+/// Where a client went last.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Affinity {
+    /// The backend.
+    pub backend: Backend,
+    /// Second of `CLOCK_MONOTONIC` in which its last conversation began.
+    pub last_used: u32,
+}
+
+/// An entry of `SERVICES`, per CPU: what went through the frontends of one service, both
+/// directions.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServiceCounters {
+    /// Conversations begun.
+    pub flows: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes, Ethernet headers included.
+    pub bytes: u64,
+    /// Packets refused or denied, because no backend was there or the client may not come.
+    pub refused: u64,
+}
+
+/// How many entries `SERVICES` has; the first is for what belongs to no service.
+pub const SERVICE_COUNTERS: u32 = 16_384;
 
 /// One slot of one generation of a frontend's set.
 #[repr(C)]

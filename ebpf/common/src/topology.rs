@@ -81,11 +81,21 @@ pub struct Attachment {
     pub sandbox: u64,
     /// The network.
     pub vni: Vni,
-    /// The only source address this veth may send from, unless `SANDBOX_ADDRESSES` says that
-    /// another attachment of the same container has it.
-    pub address: Address,
+    /// The IPv4 source address this veth may send from; unspecified if it has none. Another one
+    /// is accepted if `SANDBOX_ADDRESSES` says that another attachment of the container has it.
+    pub v4: Address,
+    /// The same for IPv6. Link-local addresses may be sent from for neighbour discovery only.
+    pub v6: Address,
     /// Zero.
     pub reserved: u32,
+}
+
+impl Attachment {
+    /// Its address of a family.
+    #[inline(always)]
+    pub const fn address(&self, is_v4: bool) -> Address {
+        if is_v4 { self.v4 } else { self.v6 }
+    }
 }
 
 /// Key of `SANDBOX_ADDRESSES`: which network an address of a container belongs to. A container

@@ -19,7 +19,7 @@ fn reply(skb: Skb, attachment: &Attachment) -> Outcome {
     let request: ArpMessage = skb.load(EthernetHeader::LEN)?;
     let target = Address::from_v4(Be32::from_bytes(request.target));
     if !request.is_request()
-        || target == attachment.address
+        || target == attachment.v4
         || maps::subnet(attachment.vni, target).is_none()
     {
         return Err(DropReason::ArpUnanswered);

@@ -161,7 +161,7 @@ fn question_len(scratch: &Scratch) -> Result<usize, DropReason> {
 /// Writes address records behind the question, beginning with a random one.
 #[inline(never)]
 fn write_records(scratch: &mut Scratch, addresses: &NameAddresses) -> bool {
-    let count = addresses.count;
+    let count = addresses.count_v4;
     let Ok(question_len) = question_len(scratch) else {
         return false;
     };
@@ -174,14 +174,14 @@ fn write_records(scratch: &mut Scratch, addresses: &NameAddresses) -> bool {
             break;
         }
         let index = (start + step as u32) % count;
-        let Some(address) = addresses.addresses.get(index as usize) else {
+        let Some(address) = addresses.v4.get(index as usize) else {
             break;
         };
         let at = question_len + step * AddressRecord::LEN;
         let Some(room) = scratch.packet.get_mut(at..at + AddressRecord::LEN) else {
             break;
         };
-        room.copy_from_slice(&AddressRecord::new(address.v4()).bytes());
+        room.copy_from_slice(&AddressRecord::new(*address).bytes());
         scratch.answers = step as u32 + 1;
     }
     true

@@ -106,7 +106,8 @@ fn note(packet: &Packet, scratch: &mut Scratch, flow: &mut Flow) -> bool {
         source_port: flow.destination_port,
         destination_port: flow.source_port,
         protocol: scratch.key.protocol,
-        reserved: [0; 3],
+        reserved: 0,
+        branch: Be16::ZERO,
     };
     let Some(other) = FLOWS.get_ptr_mut(&scratch.reply_key) else {
         return false;
@@ -226,7 +227,8 @@ fn claim_source_port(scratch: &mut Scratch, source_port: SourcePort) -> Result<(
             source_port: scratch.forward.destination_port,
             destination_port: scratch.forward.source_port,
             protocol: scratch.key.protocol,
-            reserved: [0; 3],
+            reserved: 0,
+            branch: Be16::ZERO,
         };
         if claim(scratch) {
             return Ok(());

@@ -48,7 +48,8 @@ pub fn follow(packet: &Packet, scratch: &mut Scratch) -> Option<Outcome> {
         source_port: quote.destination_port,
         destination_port: quote.source_port,
         protocol: quote.ip.protocol,
-        reserved: [0; 3],
+        reserved: 0,
+        branch: Be16::ZERO,
     };
     let flow = FLOWS.get_ptr_mut(&scratch.reply_key)?;
     // SAFETY: as in `flow::follow`.

@@ -2,16 +2,20 @@
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie};
+use orch_ebpf_common::service::SERVICE_COUNTERS;
 use orch_ebpf_common::{
-    Address, Attachment, Backend, BackendKey, Config, DropReason, Endpoint, EndpointKey, Flow,
-    FlowKey, Frontend, FrontendKey, MemberKey, NameAddresses, NameKey, Network,
-    OriginalDestination, Sandbox, SandboxAddressKey, SocketKey, Subnet, SubnetKey, Vni,
+    Address, Affinity, AffinityKey, Attachment, Backend, BackendKey, Config, DropReason, Endpoint,
+    EndpointKey, Flow, FlowKey, FragmentKey, FragmentPorts, Frontend, FrontendKey, Maglev,
+    MaglevKey, MemberKey, NameAddresses, NameKey, Network, OriginalDestination, Sandbox,
+    SandboxAddressKey, ServiceCounters, SocketKey, SourceKey, Subnet, SubnetKey, Vni,
 };
 
 /// Entries of the maps; to the loader, a pinned map of another size is one of another layout.
 const MANY: u32 = 65_536;
 const SOME: u32 = 4_096;
+const FEW: u32 = 8_192;
+const RING_BYTES: u32 = 256 * 1024;
 
 #[map]
 static CONFIG: Array<Config> = Array::pinned(1, 0);
@@ -39,10 +43,22 @@ static BACKENDS: HashMap<BackendKey, Backend> = HashMap::pinned(4 * MANY, BPF_F_
 #[map]
 static MEMBERS: HashMap<MemberKey, u32> = HashMap::pinned(4 * MANY, BPF_F_NO_PREALLOC);
 #[map]
+static MAGLEV: HashMap<MaglevKey, Maglev> = HashMap::pinned(SOME, BPF_F_NO_PREALLOC);
+#[map]
+static SOURCES: LpmTrie<SourceKey, u32> = LpmTrie::pinned(MANY, BPF_F_NO_PREALLOC);
+#[map]
 static NAMES: HashMap<NameKey, NameAddresses> = HashMap::pinned(MANY, BPF_F_NO_PREALLOC);
 #[map]
 static ORIGINAL_DESTINATIONS: LruHashMap<SocketKey, OriginalDestination> =
     LruHashMap::pinned(MANY, 0);
+#[map]
+static AFFINITY: LruHashMap<AffinityKey, Affinity> = LruHashMap::pinned(MANY, 0);
+#[map]
+static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts> = LruHashMap::pinned(FEW, 0);
+#[map]
+static SERVICES: PerCpuArray<ServiceCounters> = PerCpuArray::pinned(SERVICE_COUNTERS, 0);
+#[map]
+static EVENTS: RingBuf = RingBuf::pinned(RING_BYTES, 0);
 #[map]
 static DROPS: PerCpuArray<u64> = PerCpuArray::pinned(DropReason::COUNT, 0);
 
@@ -50,6 +66,10 @@ static DROPS: PerCpuArray<u64> = PerCpuArray::pinned(DropReason::COUNT, 0);
 /// pointers to them are handed out.
 #[map]
 pub static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(4 * MANY, 0);
+
+/// Conversations that have not proved to be one yet.
+#[map]
+pub static OPENING: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(MANY, 0);
 
 /// Defines look-ups that hand out a reference into a map.
 macro_rules! lookups {

@@ -166,7 +166,8 @@ impl Packet {
             source_port: self.source_port,
             destination_port: self.destination_port,
             protocol: self.ip.protocol,
-            reserved: [0; 3],
+            reserved: 0,
+            branch: Be16::ZERO,
         }
     }
 

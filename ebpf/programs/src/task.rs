@@ -45,7 +45,7 @@ pub fn ingress(skb: Skb) -> Outcome {
 #[inline(always)]
 fn source_network(packet: &Packet, attachment: &Attachment) -> Result<Vni, DropReason> {
     let address = packet.source();
-    if address == attachment.address {
+    if address == attachment.v4 {
         return Ok(attachment.vni);
     }
     let key = SandboxAddressKey {

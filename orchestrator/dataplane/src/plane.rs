@@ -288,11 +288,13 @@ impl DataPlane {
             netns_cookie: kernel::netns_cookie()
                 .map_err(Error::io("read the cookie of the network namespace"))?,
             node: IpAddr::V4(self.node).into(),
+            outside_v4: IpAddr::V4(self.node).into(),
             vxlan_ifindex: self.host.tunnel.index,
             host_ifindex: self.host.host_link.index,
             uplink_ifindex: self.host.underlay.index,
+            overlay_mtu: self.host.task_mtu(),
             host_mac: MacAddress(self.host.host_link.mac),
-            reserved: [0; 6],
+            ..HostConfig::default()
         })
     }
 

@@ -11,7 +11,6 @@ use orch_core::network::{self, DesiredNetwork, Protocol};
 use orch_ebpf_common::{
     Address, Attachment, Backend, Be16, Endpoint, EndpointKey, FrontendKey, MacAddress,
     NameAddresses, NameKey, Network, SandboxAddressKey, Subnet, SubnetKey, Vni,
-    names::NAME_ADDRESSES,
 };
 
 use crate::attachment;
@@ -70,10 +69,10 @@ impl Wanted {
         for (ifindex, attachment) in host.attachments {
             add_attachment(&mut tables, host.node, *ifindex, attachment);
         }
-        let sets = desired.frontends.iter().map(|(frontend, backends)| {
+        let sets = desired.frontends.iter().map(|(frontend, pool)| {
             (
                 frontend_key(frontend),
-                backends.iter().map(backend).collect(),
+                pool.backends.iter().map(backend).collect(),
             )
         });
         Self {
@@ -132,10 +131,9 @@ fn name(
 ) -> Option<(NameKey, NameAddresses)> {
     let key = NameKey::new(common_vni(*vni), name)?;
     let mut value = NameAddresses::default();
-    for (slot, address) in value.addresses.iter_mut().zip(addresses) {
-        *slot = Address::from(*address);
+    for address in addresses {
+        value.add(Address::from(*address));
     }
-    value.count = u32::try_from(addresses.len().min(NAME_ADDRESSES)).unwrap_or_default();
     Some((key, value))
 }
 
@@ -144,9 +142,15 @@ fn frontend_key(frontend: &network::Frontend) -> FrontendKey {
         network::Frontend::Vip { vni, address } => {
             FrontendKey::vip(common_vni(*vni), (*address).into())
         }
-        network::Frontend::Published { protocol, port } => {
-            FrontendKey::published(protocol_number(*protocol), Be16::new(*port))
-        }
+        network::Frontend::Published {
+            protocol,
+            port,
+            address,
+        } => FrontendKey::published_at(
+            address.map_or(Address::UNSPECIFIED, Address::from),
+            protocol_number(*protocol),
+            Be16::new(*port),
+        ),
     }
 }
 
@@ -191,7 +195,7 @@ fn add_attachment(
         Attachment {
             sandbox,
             vni,
-            address,
+            v4: address,
             ..Attachment::default()
         },
     );
@@ -208,7 +212,9 @@ fn add_attachment(
 
 #[cfg(test)]
 mod tests {
-    use orch_core::network::{Backend as CoreBackend, Frontend as CoreFrontend, OverlayNetwork};
+    use orch_core::network::{
+        Backend as CoreBackend, Frontend as CoreFrontend, OverlayNetwork, Pool,
+    };
     use orch_ebpf_common::Sandbox;
 
     use super::*;
@@ -265,7 +271,7 @@ mod tests {
             (at("10.0.10.8").ifindex, at("10.0.10.8").node),
             (0, ip("192.0.2.9").into())
         );
-        assert_eq!(tables.attachments[&17].address, ip("10.0.10.7").into());
+        assert_eq!(tables.attachments[&17].v4, ip("10.0.10.7").into());
     }
 
     #[test]
@@ -335,12 +341,19 @@ mod tests {
         let published = CoreFrontend::Published {
             protocol: Protocol::Udp,
             port: 53,
+            address: None,
         };
         let mut desired = DesiredNetwork::default();
-        desired.frontends.insert(vip, BTreeSet::new());
+        desired.frontends.insert(vip, Pool::default());
         desired.frontends.insert(
             published,
-            BTreeSet::from([backend("10.0.10.7", Some(5353)), backend("10.0.10.8", None)]),
+            Pool {
+                backends: BTreeSet::from([
+                    backend("10.0.10.7", Some(5353)),
+                    backend("10.0.10.8", None),
+                ]),
+                ..Pool::default()
+            },
         );
 
         let sets = wanted(&desired, &BTreeMap::new()).sets;
@@ -369,7 +382,7 @@ mod tests {
 
         let key = NameKey::new(Vni::new(4096), "tasks.redis").unwrap();
         assert_eq!(names.len(), 1);
-        assert_eq!(names[&key].count as usize, NAME_ADDRESSES);
-        assert_eq!(names[&key].addresses[31], ip("10.0.10.32").into());
+        assert_eq!(names[&key].count_v4, 32);
+        assert_eq!(names[&key].v4[31].bytes(), [10, 0, 10, 32]);
     }
 }

@@ -247,6 +247,7 @@ fn network_follows_tasks(state: &State, node: &Node) -> Result<(), Violation> {
                 .frontends
                 .get(&frontend)
                 .ok_or_else(|| Violation(format!("{frontend:?} is missing")))?
+                .backends
                 .iter()
                 .map(|b: &Backend| b.address)
                 .collect();
@@ -269,7 +270,7 @@ fn network_follows_tasks(state: &State, node: &Node) -> Result<(), Violation> {
             }
         }
     }
-    for backend in desired.frontends.values().flatten() {
+    for backend in desired.frontends.values().flat_map(|pool| &pool.backends) {
         let reachable = desired
             .endpoints
             .contains_key(&(backend.vni, backend.address));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Backend, DesiredNetwork, Frontend, OverlayNetwork, Vni};
+use super::{Backend, DesiredNetwork, Frontend, OverlayNetwork, Pool, Vni};
 use crate::ids::{NetworkId, NodeId, ServiceId};
 use crate::objects::service::{EndpointMode, PublishMode};
 use crate::objects::task::TaskOwner;
@@ -135,7 +135,7 @@ impl<'a> View<'a> {
                 vni,
                 address: vip.address.addr(),
             };
-            self.out.frontends.insert(frontend, backends);
+            self.out.frontends.insert(frontend, pool(service, backends));
         }
     }
 
@@ -162,8 +162,10 @@ impl<'a> View<'a> {
             let frontend = Frontend::Published {
                 protocol: port.protocol,
                 port: published,
+                address: None,
             };
-            self.out.frontends.entry(frontend).or_insert(backends);
+            let pool = pool(service, backends);
+            self.out.frontends.entry(frontend).or_insert(pool);
         }
     }
 
@@ -243,6 +245,14 @@ impl<'a> View<'a> {
             addresses.extend(attachment.addresses.iter().map(|a| (vni, a.addr())));
         }
         addresses
+    }
+}
+
+fn pool(service: &Service, backends: BTreeSet<Backend>) -> Pool {
+    Pool {
+        service: service.spec.name.clone(),
+        backends,
+        ..Pool::default()
     }
 }
 

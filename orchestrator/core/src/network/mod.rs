@@ -90,13 +90,44 @@ pub enum Frontend {
         /// The virtual address.
         address: IpAddr,
     },
-    /// A port of this host, on all of its addresses.
+    /// A port of this host.
     Published {
         /// Transport protocol.
         protocol: Protocol,
         /// Port on the host.
         port: u16,
+        /// The only address of the host that answers; `None`: all of them.
+        address: Option<IpAddr>,
     },
+}
+
+/// What stands behind a frontend.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Name of the service, under which its frontends are counted together.
+    pub service: String,
+    /// Who serves. An empty set is an answer too: the frontend refuses.
+    pub backends: BTreeSet<Backend>,
+    /// For how many seconds after its last conversation a client comes to the same backend again;
+    /// `None`: it need not.
+    pub affinity: Option<u32>,
+    /// Whether replies leave the backend's host straight to the client.
+    pub direct_return: bool,
+    /// Which clients may come.
+    pub sources: Sources,
+    /// Whether the address is one that a task had until lately: conversations that it has go on,
+    /// and only new ones are led to the backends.
+    pub retired: bool,
+}
+
+/// Which clients a published port takes. The longest range that holds a client's address decides;
+/// if none does, a client may come exactly if nothing is allowed by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Sources {
+    /// Ranges whose clients may come, host bits zero.
+    pub allow: BTreeSet<IpNet>,
+    /// Ranges whose clients may not come, host bits zero.
+    pub deny: BTreeSet<IpNet>,
 }
 
 /// A live, healthy task that serves a frontend.
@@ -125,8 +156,8 @@ pub struct DesiredNetwork {
     /// Every task address of the cluster and the underlay address of the node that hosts it,
     /// this node's own tasks included.
     pub endpoints: BTreeMap<(Vni, IpAddr), IpAddr>,
-    /// Backends per frontend. An empty set is an answer too: the frontend refuses.
-    pub frontends: BTreeMap<Frontend, BTreeSet<Backend>>,
+    /// What stands behind each frontend.
+    pub frontends: BTreeMap<Frontend, Pool>,
     /// Names per network, lower case without the final dot, and the addresses they stand for.
     /// An empty set is a name that exists and has no address, as opposed to one to ask others for.
     pub names: BTreeMap<(Vni, String), BTreeSet<IpAddr>>,

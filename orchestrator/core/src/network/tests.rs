@@ -43,6 +43,7 @@ fn backends(desired: &DesiredNetwork, frontend: Frontend) -> Option<BTreeSet<IpA
         desired
             .frontends
             .get(&frontend)?
+            .backends
             .iter()
             .map(|b| b.address)
             .collect(),
@@ -72,6 +73,7 @@ fn publish(bench: &mut Bench, id: &ServiceId, mode: PublishMode) -> Frontend {
     Frontend::Published {
         protocol: Protocol::Tcp,
         port: 8080,
+        address: None,
     }
 }
 
@@ -113,7 +115,7 @@ fn a_task_that_is_told_to_stop_leaves_frontends_and_names_but_stays_an_endpoint(
         !before
             .frontends
             .values()
-            .flatten()
+            .flat_map(|pool| &pool.backends)
             .any(|b| b.address == address)
     );
     assert!(!before.names.values().flatten().any(|a| *a == address));
@@ -241,7 +243,7 @@ fn a_port_in_ingress_mode_leads_to_all_tasks_on_every_node() {
         })
         .collect();
     for node in [0, 1] {
-        assert_eq!(at(&bench, node).frontends.get(&frontend), Some(&expected));
+        assert_eq!(at(&bench, node).frontends[&frontend].backends, expected);
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use orch_core::ids::NetworkId;
 use orch_core::network::{
-    Backend, DesiredNetwork, Frontend, OverlayNetwork, Protocol, Subnet, Vni,
+    Backend, DesiredNetwork, Frontend, OverlayNetwork, Pool, Protocol, Subnet, Vni,
 };
 
 use crate::lab::{Container, Host, Lab, SECOND_VNI, VNI, overlay, second};
@@ -68,15 +68,18 @@ impl<'a> Cluster<'a> {
         let frontend = Frontend::Published {
             protocol,
             port: PUBLISHED,
+            address: None,
         };
         let backend = Backend {
             vni: SECOND_VNI,
             address,
             port: Some(PORT),
         };
-        self.desired
-            .frontends
-            .insert(frontend, BTreeSet::from([backend]));
+        let pool = Pool {
+            backends: BTreeSet::from([backend]),
+            ..Pool::default()
+        };
+        self.desired.frontends.insert(frontend, pool);
         self
     }
 
@@ -102,6 +105,7 @@ impl<'a> Cluster<'a> {
         let frontend = Frontend::Published {
             protocol,
             port: PUBLISHED,
+            address: None,
         };
         self.frontend(frontend, backends, Some(PORT))
     }
@@ -117,9 +121,11 @@ impl<'a> Cluster<'a> {
             address: container.address,
             port,
         };
-        self.desired
-            .frontends
-            .insert(frontend, backends.iter().map(backend).collect());
+        let pool = Pool {
+            backends: backends.iter().map(backend).collect(),
+            ..Pool::default()
+        };
+        self.desired.frontends.insert(frontend, pool);
         self
     }
 

@@ -354,7 +354,7 @@ async fn a_task_is_told_to_stop_when_nobody_is_led_to_it_any_more() {
         status,
     };
     link.node.reports.send(report).await.unwrap();
-    told(|a| a.network.frontends.values().any(|b| !b.is_empty())).await;
+    told(|a| a.network.frontends.values().any(|p| !p.backends.is_empty())).await;
     manager
         .write(move |tx| control::remove_service(tx, &service))
         .await
