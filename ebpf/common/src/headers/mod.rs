@@ -6,11 +6,14 @@ use crate::bytes::Be16;
 mod arp;
 mod icmp;
 mod ipv4;
+pub mod sctp;
 mod tcp;
+pub mod tcp_options;
 
 pub use arp::ArpMessage;
 pub use icmp::IcmpHeader;
 pub use ipv4::Ipv4Header;
+pub use sctp::SctpHeader;
 pub use tcp::TcpHeader;
 
 /// IP protocol number of ICMP.
@@ -19,6 +22,8 @@ pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub const UDP: u8 = 17;
+/// IP protocol number of SCTP.
+pub const SCTP: u8 = 132;
 
 /// EtherType of IPv4.
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -77,6 +82,7 @@ mod tests {
         assert_eq!(TcpHeader::LEN, 20);
         assert_eq!(UdpHeader::LEN, 8);
         assert_eq!(IcmpHeader::LEN, 8);
+        assert_eq!((SctpHeader::LEN, SctpHeader::CHECKSUM), (16, 8));
         assert_eq!((Ipv4Header::CHECKSUM, Ipv4Header::SOURCE), (10, 12));
         assert_eq!(
             (
