@@ -58,6 +58,27 @@ fn a_cut_cable_is_a_cut_cable() -> Result<()> {
 }
 
 #[test]
+fn both_families_carry_packets_of_the_size_that_was_asked_for() -> Result<()> {
+    let options = Options {
+        mtu: 9000,
+        ..engines(2)
+    };
+    in_lab(options, |stage| {
+        let n2 = stage.host(2)?;
+        let headers = [(n2.address(), 20 + 8), (n2.address6(), 40 + 8)];
+        for (address, headers) in headers {
+            for place in ["n1", CLIENT] {
+                let full = 9000 - headers;
+                let ping = |size| format!("ping -c 1 -W 1 -M do -s {size} {address}");
+                ensure!(stage.on(place, &ping(full))?.success(), "full size");
+                ensure!(!stage.on(place, &ping(full + 1))?.success(), "too big");
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn hosts_do_not_see_each_other_but_by_the_wire() -> Result<()> {
     in_lab(engines(2), |stage| {
         let (n1, n2) = (stage.host(1)?, stage.host(2)?);

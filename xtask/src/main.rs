@@ -66,6 +66,9 @@ enum LabTask {
         /// Only run Docker Engine on the hosts, without orchd
         #[arg(long)]
         engines_only: bool,
+        /// Largest packet on the network between the hosts, in bytes
+        #[arg(long, default_value_t = lab::DEFAULT_MTU)]
+        mtu: u16,
     },
     /// Print export lines for a shell that works with a host
     Env {
@@ -139,6 +142,7 @@ fn run_lab(task: LabTask) -> Result<u8> {
             managers,
             no_init,
             engines_only,
+            mtu,
         } => {
             setup::run()?;
             if !engines_only {
@@ -150,6 +154,7 @@ fn run_lab(task: LabTask) -> Result<u8> {
                 managers,
                 no_init,
                 engines_only,
+                mtu,
             })?;
             let names: Vec<String> = lab.hosts().iter().map(|host| host.name()).collect();
             lab.keep()?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::measure::{IPERF_PORT, SOCKPERF_PORT, serve};
 use super::scene::{Place, Probe};
 use crate::lab::host::{cmd_in, daemon_path};
-use crate::lab::{MAX_NODES, host_address, links};
+use crate::lab::{self, DEFAULT_MTU, MAX_NODES, links};
 
 const LEFT: &str = "bare1";
 const RIGHT: &str = "bare2";
@@ -20,8 +20,8 @@ const BEHIND_GATEWAY: &str = "10.255.2.2";
 
 /// Makes all of them, with their servers running.
 pub fn create() -> Result<()> {
-    links::plug(LEFT, &address(LEFT))?;
-    links::plug(RIGHT, &address(RIGHT))?;
+    links::plug(LEFT, number(LEFT), DEFAULT_MTU)?;
+    links::plug(RIGHT, number(RIGHT), DEFAULT_MTU)?;
     for name in [VETH_LEFT, VETH_RIGHT, BEHIND] {
         links::create_namespace(name)?;
     }
@@ -62,21 +62,25 @@ fn probe(from: &str, address: &str) -> Probe {
     }
 }
 
-/// An address on the switch above those of hosts.
-fn address(name: &str) -> String {
+/// A number on the switch above those of hosts.
+fn number(name: &str) -> u8 {
     let offset = match name {
         LEFT => 1,
         RIGHT => 2,
         _ => 3,
     };
-    host_address(MAX_NODES + offset)
+    MAX_NODES + offset
+}
+
+fn address(name: &str) -> String {
+    lab::address(number(name))
 }
 
 /// A host with one container behind it, in the shape that kube-proxy's nft mode and Docker's
 /// port mapping give it.
 fn create_gateway() -> Result<()> {
     let outside = address(GATEWAY);
-    links::plug(GATEWAY, &outside)?;
+    links::plug(GATEWAY, number(GATEWAY), DEFAULT_MTU)?;
     links::join([(GATEWAY, "10.255.2.1"), (BEHIND, BEHIND_GATEWAY)])?;
     cmd_in(BEHIND, "ip")
         .words("route add default via 10.255.2.1")

@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 
 use super::http::Api;
-use super::layout::{CLIENT, RUN, STATE, SWITCH, host_address, netns_path, switch_address};
+use super::layout::{CLIENT, RUN, STATE, SWITCH, address, address6, netns_path, switch_address};
 use super::links;
 use crate::cmd::Cmd;
 use crate::wait::{self, secs};
@@ -55,9 +55,14 @@ impl Host {
         format!("n{}", self.index)
     }
 
-    /// Its address on the network between the hosts.
+    /// Its IPv4 address on the network between the hosts.
     pub fn address(self) -> String {
-        host_address(self.index)
+        address(self.index)
+    }
+
+    /// Its IPv6 address there.
+    pub fn address6(self) -> String {
+        address6(self.index)
     }
 
     /// What survives on the host's disk.

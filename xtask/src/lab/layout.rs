@@ -14,31 +14,52 @@ pub const RUN: &str = "/run/orchd-lab";
 pub const NETNS_PREFIX: &str = "orchlab-";
 /// The cgroup above all containers of the lab.
 pub const CGROUP: &str = "orchlab";
-/// The first three bytes of every host's address.
+/// The first three bytes of every IPv4 address on the hosts' network; the last is a number.
 const SUBNET: &str = "192.168.205";
-/// Length of the hosts' network prefix.
+/// The first half of every IPv6 address there, a unique local one (RFC 4193); the number follows,
+/// with the digits that it has in the IPv4 address.
+const SUBNET6: &str = "fd6f:7263:6864:205";
+/// Length of the hosts' IPv4 network prefix.
 pub const PREFIX_LEN: u8 = 24;
+/// Length of the hosts' IPv6 network prefix.
+pub const PREFIX6_LEN: u8 = 64;
+/// Largest packet on the hosts' network, in bytes, unless a lab wants another.
+pub const DEFAULT_MTU: u16 = 1500;
 /// The namespace that holds the bridge between the hosts.
 pub const SWITCH: &str = "net";
 /// A machine on the hosts' network that is no host of the cluster.
 pub const CLIENT: &str = "client";
 /// Most hosts a lab can have.
 pub const MAX_NODES: u8 = 100;
+/// The outside client's number.
+pub const CLIENT_NUMBER: u8 = 200;
+/// The number of the namespace with the bridge.
+pub const SWITCH_NUMBER: u8 = 254;
 
 /// The address of the namespace with the bridge. Nothing listens on its port 53, so a resolver
 /// that is looked for there refuses at once instead of being waited for.
 pub fn switch_address() -> String {
-    format!("{SUBNET}.254")
+    address(SWITCH_NUMBER)
 }
 
-/// The address of the outside client.
+/// The IPv4 address of the outside client.
 pub fn client_address() -> String {
-    format!("{SUBNET}.200")
+    address(CLIENT_NUMBER)
 }
 
-/// The address of host n`index`.
-pub fn host_address(index: u8) -> String {
-    format!("{SUBNET}.{index}")
+/// The IPv6 address of the outside client.
+pub fn client_address6() -> String {
+    address6(CLIENT_NUMBER)
+}
+
+/// The IPv4 address of a number on the hosts' network; host n1 has number 1, and so on.
+pub fn address(number: u8) -> String {
+    format!("{SUBNET}.{number}")
+}
+
+/// The IPv6 address of a number on the hosts' network.
+pub fn address6(number: u8) -> String {
+    format!("{SUBNET6}::{number}")
 }
 
 /// The network namespace of a host, of the client or of the switch.

@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use super::layout::{
-    CLIENT, PREFIX_LEN, SWITCH, client_address, host_address, netns, switch_address,
+    CLIENT, CLIENT_NUMBER, PREFIX_LEN, PREFIX6_LEN, SWITCH, SWITCH_NUMBER, address, address6, netns,
 };
 use crate::cmd::Cmd;
 
@@ -13,22 +13,19 @@ use crate::cmd::Cmd;
 pub const UPLINK: &str = "eth0";
 const BRIDGE: &str = "br0";
 
-/// Makes the switch, the outside client and one wire per host.
-pub fn create(nodes: u8) -> Result<()> {
+/// Makes the switch, the outside client and one wire per host, all with packets up to `mtu` bytes.
+pub fn create(nodes: u8, mtu: u16) -> Result<()> {
     let switch = netns(SWITCH);
     create_namespace(SWITCH)?;
     ip(&format!(
-        "-n {switch} link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0"
+        "-n {switch} link add {BRIDGE} mtu {mtu} type bridge forward_delay 0 mcast_snooping 0"
     ))?;
-    ip(&format!(
-        "-n {switch} addr add {}/{PREFIX_LEN} dev {BRIDGE}",
-        switch_address()
-    ))?;
+    add_addresses(&switch, BRIDGE, SWITCH_NUMBER)?;
     ip(&format!("-n {switch} link set {BRIDGE} up"))?;
     refuse_every_time(&switch)?;
-    plug(CLIENT, &client_address())?;
+    plug(CLIENT, CLIENT_NUMBER, mtu)?;
     for index in 1..=nodes {
-        plug(&format!("n{index}"), &host_address(index))?;
+        plug(&format!("n{index}"), index, mtu)?;
     }
     Ok(())
 }
@@ -58,22 +55,30 @@ pub fn heal(name: &str) -> Result<()> {
     ip(&format!("-n {} link set {} up", netns(SWITCH), port(name)))
 }
 
-/// Makes a namespace and plugs it into the switch, as hosts are.
-pub fn plug(name: &str, address: &str) -> Result<()> {
+/// Makes a namespace and plugs it into the switch, as hosts are, with both addresses of `number`
+/// and the switch as the way to anywhere else.
+pub fn plug(name: &str, number: u8, mtu: u16) -> Result<()> {
     create_namespace(name)?;
     let (host, switch, port) = (netns(name), netns(SWITCH), port(name));
     ip(&format!(
-        "link add {UPLINK} netns {host} type veth peer name {port} netns {switch}"
+        "link add {UPLINK} mtu {mtu} netns {host} type veth peer name {port} mtu {mtu} \
+         netns {switch}"
     ))?;
     ip(&format!("-n {switch} link set {port} master {BRIDGE} up"))?;
-    ip(&format!(
-        "-n {host} addr add {address}/{PREFIX_LEN} dev {UPLINK}"
-    ))?;
+    add_addresses(&host, UPLINK, number)?;
     ip(&format!("-n {host} link set {UPLINK} up"))?;
-    ip(&format!(
-        "-n {host} route add default via {}",
-        switch_address()
-    ))
+    for gateway in [address(SWITCH_NUMBER), address6(SWITCH_NUMBER)] {
+        ip(&format!("-n {host} route add default via {gateway}"))?;
+    }
+    Ok(())
+}
+
+/// Gives a device of a namespace both addresses of a number, usable at once.
+fn add_addresses(namespace: &str, device: &str, number: u8) -> Result<()> {
+    let (v4, v6) = (address(number), address6(number));
+    let add = format!("-n {namespace} addr add");
+    ip(&format!("{add} {v4}/{PREFIX_LEN} dev {device}"))?;
+    ip(&format!("{add} {v6}/{PREFIX6_LEN} dev {device} nodad"))
 }
 
 /// Makes a namespace of the lab, with nothing but a loopback; it ends with the lab.

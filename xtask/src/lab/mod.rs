@@ -23,10 +23,14 @@ use crate::workspace;
 pub use host::{Daemon, Host};
 use layout::Description;
 pub use layout::{
-    CLIENT, MAX_NODES, SWITCH, client_address, host_address, kept_logs, netns, switch_address,
+    CLIENT, DEFAULT_MTU, MAX_NODES, SWITCH, address, address6, client_address, client_address6,
+    kept_logs, netns, switch_address,
 };
 use lock::Lock;
 pub use sweep::{leftovers, sweep};
+
+/// IPv6 does not work on links with less (RFC 8200, section 5).
+const IPV6_LEAST_MTU: u16 = 1280;
 
 /// What a lab should look like.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +43,8 @@ pub struct Options {
     pub no_init: bool,
     /// Run the engines alone, without orchd.
     pub engines_only: bool,
+    /// Largest packet on the hosts' network, in bytes.
+    pub mtu: u16,
 }
 
 impl Options {
@@ -49,6 +55,7 @@ impl Options {
             managers: 1,
             no_init: true,
             engines_only: false,
+            mtu: DEFAULT_MTU,
         }
     }
 
@@ -126,7 +133,7 @@ impl Lab {
     }
 
     fn start(&self, options: Options) -> Result<()> {
-        links::create(options.nodes)?;
+        links::create(options.nodes, options.mtu)?;
         self.on_all(|host| {
             host.boot(options.nodes)?;
             daemons::start(host, Daemon::Engine)?;
@@ -204,6 +211,7 @@ pub fn variables(host: Host) -> Vec<(&'static str, String)> {
         ("ENGINE_HOST", unix(Daemon::Engine)),
         ("NETNS", netns(&host.name())),
         ("NODE_IP", host.address()),
+        ("NODE_IP6", host.address6()),
     ]
 }
 
@@ -235,6 +243,12 @@ fn check(options: Options) -> Result<()> {
         bail!(
             "--nodes must be between 1 and {MAX_NODES}, not {}",
             options.nodes
+        );
+    }
+    if options.mtu < IPV6_LEAST_MTU {
+        bail!(
+            "--mtu must be at least {IPV6_LEAST_MTU}, not {}",
+            options.mtu
         );
     }
     if !(1..=options.nodes).contains(&options.managers) {
