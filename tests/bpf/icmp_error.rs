@@ -112,7 +112,7 @@ fn a_backend_s_refusal_comes_from_the_vip() {
 /// A world whose UDP port 8080 leads to port 80 of [`CLIENT`], and the frame of one who asked.
 fn asked_from_outside() -> (World, Vec<u8>) {
     let mut world = World::new();
-    let port = FrontendKey::published(17, Be16::new(8080));
+    let port = FrontendKey::published(true, 17, Be16::new(8080));
     world.serve(port, 1, &[(CLIENT, Some(80))]);
     let asked = udp(FROM_OUTSIDE, OUTSIDE_SIDE, NODE_SIDE, b"x");
     world.run("uplink_ingress", &asked);

@@ -111,7 +111,7 @@ fn a_published_port_without_tasks_refuses() {
     let expected = reset(TO_OUTSIDE, NODE_SIDE, OUTSIDE_SIDE, 0, Some(1001));
     assert_eq!(refused, (REDIRECT, expected));
 
-    let udp_port = orch_ebpf_common::FrontendKey::published(17, Be16::new(8080));
+    let udp_port = orch_ebpf_common::FrontendKey::published(true, 17, Be16::new(8080));
     world.serve(udp_port, 1, &[]);
     let frame = udp(FROM_OUTSIDE, OUTSIDE_SIDE, NODE_SIDE, b"anyone?");
     let refused = world.run("uplink_ingress", &frame);

@@ -329,5 +329,5 @@ pub fn vip() -> FrontendKey {
 
 /// The frontend of a published TCP port.
 pub fn published(port: u16) -> FrontendKey {
-    FrontendKey::published(6, Be16::new(port))
+    FrontendKey::published(true, 6, Be16::new(port))
 }

@@ -32,8 +32,10 @@ impl Vni {
 pub struct Address([Be32; 4]);
 
 impl Address {
-    /// The unspecified address; in a [`crate::FrontendKey`]: every address of this host.
+    /// The unspecified address; in a [`crate::FrontendKey`]: every IPv6 address of this host.
     pub const UNSPECIFIED: Self = Self([Be32::ZERO; 4]);
+    /// In a [`crate::FrontendKey`]: every IPv4 address of this host.
+    pub const ANY_V4: Self = Self::from_v4(Be32::ZERO);
     /// The host's end of the host link: tasks' packets to the host arrive for it (DNS listener).
     pub const HOST_LINK: Self = Self::new_v4(169, 254, 42, 1);
     /// The published ports of this host, as its own processes see them.
@@ -84,6 +86,16 @@ impl Address {
     #[inline(always)]
     pub const fn tasks(is_v4: bool) -> Self {
         if is_v4 { Self::TASKS } else { Self::TASKS_V6 }
+    }
+
+    /// Every address of a family.
+    #[inline(always)]
+    pub const fn any(is_v4: bool) -> Self {
+        if is_v4 {
+            Self::ANY_V4
+        } else {
+            Self::UNSPECIFIED
+        }
     }
 
     /// From an IPv4 address.

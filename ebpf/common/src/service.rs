@@ -19,7 +19,10 @@ use crate::bytes::Be16;
 /// Where clients knock.
 ///
 /// * A VIP: its network, protocol [`Self::ANY_PROTOCOL`], its address, port 0.
-/// * A published port: [`Vni::HOST`], the protocol's number, [`Address::UNSPECIFIED`], the port.
+/// * A published port: [`Vni::HOST`], the protocol's number, [`Address::any`] of the family, the
+///   port. Clients of IPv4 and of IPv6 have a frontend each, whose backends are the tasks' addresses
+///   of that family. The loader leaves the one of IPv6 out if no task of the service can have an
+///   IPv6 address, so that the host's own answer to such a client is not in the way of another.
 /// * The same on one address of the host only: that address. It is looked for first.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,10 +55,10 @@ impl FrontendKey {
         }
     }
 
-    /// A port of this host, on all of its addresses.
+    /// A port of this host, on all of its addresses of a family.
     #[inline(always)]
-    pub const fn published(protocol: u8, port: Be16) -> Self {
-        Self::published_at(Address::UNSPECIFIED, protocol, port)
+    pub const fn published(is_v4: bool, protocol: u8, port: Be16) -> Self {
+        Self::published_at(Address::any(is_v4), protocol, port)
     }
 
     /// A port of this host, on one address.

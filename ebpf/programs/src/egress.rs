@@ -51,7 +51,7 @@ pub fn leave(packet: &Packet, scratch: &mut Scratch) -> Outcome {
     if maps::local_address(&local).is_none() {
         return to_outside(packet, scratch);
     }
-    let published = FrontendKey::published(packet.ip.protocol, packet.destination_port);
+    let published = FrontendKey::published(true, packet.ip.protocol, packet.destination_port);
     match maps::frontend(&published) {
         Some(frontend) => service::published(packet, scratch, frontend, TO_TASK),
         None => to_host(packet, scratch, destination),

@@ -26,7 +26,7 @@ pub fn ingress(skb: Skb) -> Outcome {
     if packet.destination() != Address::MESH || !matches!(packet.kind, Kind::Tcp | Kind::Udp) {
         return Err(DropReason::HostUnexpected);
     }
-    let key = FrontendKey::published(packet.ip.protocol, packet.destination_port);
+    let key = FrontendKey::published(true, packet.ip.protocol, packet.destination_port);
     let Some(frontend) = maps::frontend(&key) else {
         // Unpublished since the socket was translated.
         return service::refuse(&packet, scratch);

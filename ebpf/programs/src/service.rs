@@ -21,7 +21,7 @@ pub fn still_serves(key: &FlowKey, flow: &Flow) -> bool {
     let frontend_key = if is_vip {
         FrontendKey::vip(key.vni, key.destination)
     } else {
-        FrontendKey::published(key.protocol, key.destination_port)
+        FrontendKey::published(key.destination.is_v4(), key.protocol, key.destination_port)
     };
     let Some(frontend) = maps::frontend(&frontend_key) else {
         return false;
@@ -78,7 +78,9 @@ pub fn published(
     frontend: &Frontend,
     reply_path: &ReplyPath,
 ) -> Outcome {
-    let frontend_key = FrontendKey::published(scratch.key.protocol, scratch.key.destination_port);
+    let key = &scratch.key;
+    let is_v4 = key.destination.is_v4();
+    let frontend_key = FrontendKey::published(is_v4, key.protocol, key.destination_port);
     let Some(backend) = choose(packet, &frontend_key, frontend)? else {
         return refuse(packet, scratch);
     };

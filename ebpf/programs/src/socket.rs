@@ -71,7 +71,7 @@ impl Socket {
         if !self.is_of_this_host() {
             return false;
         }
-        let key = FrontendKey::published(self.protocol(), self.port());
+        let key = FrontendKey::published(true, self.protocol(), self.port());
         maps::frontend(&key).is_some() && is_local(address)
     }
 

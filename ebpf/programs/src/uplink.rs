@@ -34,7 +34,7 @@ pub fn ingress(skb: Skb) -> Outcome {
     }
     let frontend = match packet.kind {
         Kind::Tcp | Kind::Udp => {
-            let key = FrontendKey::published(packet.ip.protocol, packet.destination_port);
+            let key = FrontendKey::published(true, packet.ip.protocol, packet.destination_port);
             maps::frontend(&key)
         }
         _ => None,

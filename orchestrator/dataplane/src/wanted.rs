@@ -147,7 +147,7 @@ fn frontend_key(frontend: &network::Frontend) -> FrontendKey {
             port,
             address,
         } => FrontendKey::published_at(
-            address.map_or(Address::UNSPECIFIED, Address::from),
+            address.map_or(Address::ANY_V4, Address::from),
             protocol_number(*protocol),
             Be16::new(*port),
         ),
@@ -360,7 +360,7 @@ mod tests {
 
         let vip = FrontendKey::vip(Vni::new(4096), ip("10.0.10.2").into());
         assert!(sets[&vip].is_empty());
-        let ports: Vec<_> = sets[&FrontendKey::published(17, Be16::new(53))]
+        let ports: Vec<_> = sets[&FrontendKey::published(true, 17, Be16::new(53))]
             .iter()
             .map(|backend| backend.port.get())
             .collect();
