@@ -6,6 +6,8 @@ use anyhow::{Result, ensure};
 use xtask::lab::{self, Host, Lab, Options};
 use xtask::story::stage::Stage;
 
+use crate::watch::Watch;
+
 /// The machine can have one lab at a time.
 static ONE_LAB: Mutex<()> = Mutex::new(());
 
@@ -21,10 +23,21 @@ pub fn in_swarm(count: u8, play: impl FnOnce(&Stage) -> Result<()>) -> Result<()
 
 /// Plays a scenario in any lab.
 pub fn in_lab(options: Options, play: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
+    in_watched_lab(options, |stage, watch| {
+        play(stage)?;
+        watch.end()
+    })
+}
+
+/// Plays a scenario in any lab that decides itself what is watched, and until when.
+pub fn in_watched_lab(
+    options: Options,
+    play: impl FnOnce(&Stage, Watch) -> Result<()>,
+) -> Result<()> {
     // A scenario that panicked has still ended its lab.
     let _one = ONE_LAB.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::up(options)?;
-    let played = play(&Stage::new(lab.hosts()));
+    let played = Watch::begin(lab.hosts()).and_then(|watch| play(&Stage::new(lab.hosts()), watch));
     lab.down()?;
     played?;
     let left = lab::leftovers()?;

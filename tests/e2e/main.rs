@@ -6,5 +6,7 @@ mod bad_input;
 mod harness;
 mod joining;
 mod lab;
+mod matrix;
 mod story;
 mod unfit;
+mod watch;

@@ -3,10 +3,10 @@
 //! Owns the process while it runs; must not know what the program is for.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Lines, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -213,6 +213,24 @@ impl Cmd {
         Ok(self.wait(&mut child, started, end_group)?.unwrap_or(128))
     }
 
+    /// Starts it in the background, in a process group that ends when the value is dropped; it
+    /// is told to end by the end of its standard input.
+    pub fn background(mut self) -> Result<Background> {
+        self.inner
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0);
+        let mut child = self
+            .inner
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", self.line))?;
+        let pipe = child.stdout.take().context("standard output is piped")?;
+        Ok(Background {
+            child,
+            lines: BufReader::new(pipe).lines(),
+        })
+    }
+
     /// Runs it with this process's own output and wants exit status 0.
     pub fn through_ok(self) -> Result<()> {
         let line = self.line.clone();
@@ -257,6 +275,38 @@ impl Cmd {
             self.line,
             self.limit.as_secs()
         );
+    }
+}
+
+/// A command that runs until it is told to end.
+#[derive(Debug)]
+pub struct Background {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Background {
+    /// The next line of its standard output; waits for it, until the command ends.
+    pub fn line(&mut self) -> Result<Option<String>> {
+        Ok(self.lines.next().transpose()?)
+    }
+
+    /// Ends its standard input and waits for the rest of its output.
+    pub fn finish(mut self) -> Result<Vec<String>> {
+        drop(self.child.stdin.take());
+        let rest = self.lines.by_ref().collect::<Result<_, _>>()?;
+        self.child.wait()?;
+        Ok(rest)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None))
+            && let Err(error) = end_group(&mut self.child)
+        {
+            println!("a command in the background could not be ended: {error:#}");
+        }
     }
 }
 
@@ -351,6 +401,16 @@ mod tests {
             (status.unwrap(), seen),
             (0, vec!["a".to_owned(), "b".to_owned()])
         );
+    }
+
+    #[test]
+    fn a_command_in_the_background_ends_with_its_input() {
+        let mut cat = Cmd::new("sh")
+            .args(["-c", "echo begun; cat; echo over"])
+            .background()
+            .unwrap();
+        assert_eq!(cat.line().unwrap().as_deref(), Some("begun"));
+        assert_eq!(cat.finish().unwrap(), ["over"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub fn run(keep: bool) -> Result<()> {
     println!("demo: starting three hosts, each with a Docker Engine and orchd");
     let lab = Lab::up(Options::daemons(3))?;
     let count = if keep { STEPS.len() - 1 } else { STEPS.len() };
-    let played = story::play(lab.hosts(), count);
+    let played = story::play(lab.hosts(), 0..count);
     if keep {
         lab.keep()?;
         println!("\nThe lab is up. Look around, for example:");

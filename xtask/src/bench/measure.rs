@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::machine;
 use super::paths::Metric;
-use super::scene::{Place, Probe};
+use super::scene::Probe;
 use crate::cmd::{Cmd, Output};
+use crate::lab::place::Place;
 use crate::wait::{self, secs};
 
 /// Where sockperf's server listens.

@@ -5,8 +5,9 @@
 use anyhow::Result;
 
 use super::measure::{IPERF_PORT, SOCKPERF_PORT, serve};
-use super::scene::{Place, Probe};
+use super::scene::Probe;
 use crate::lab::host::{cmd_in, daemon_path};
+use crate::lab::place::Place;
 use crate::lab::{self, DEFAULT_MTU, MAX_NODES, links};
 
 const LEFT: &str = "bare1";

@@ -12,8 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::measure::{IPERF_PORT, SOCKPERF_PORT, serve};
 use super::paths::Route;
 use super::plain;
-use crate::cmd::Cmd;
-use crate::lab::host::cmd_in;
+use crate::lab::place::{Place, inspect};
 use crate::lab::{self, CLIENT, Daemon, Host, Lab, Options};
 use crate::story::cluster::{Cluster, Task};
 
@@ -26,37 +25,6 @@ const SLEEP: &str = "busybox:1.35 sleep 1000000";
 const NEAR_PUBLISHED: u16 = 10_000;
 const FAR_PUBLISHED: u16 = 20_000;
 const DOCKER_PUBLISHED: u16 = 2_000;
-
-/// Where a client runs.
-#[derive(Debug, Clone)]
-pub enum Place {
-    /// A network namespace of the lab without processes of its own.
-    Namespace(String),
-    /// A host.
-    Host(Host),
-    /// The network of a container, by its process number on that host.
-    Container(Host, String),
-}
-
-impl Place {
-    /// The network of a container of a host's engine.
-    fn container(host: Host, container: &str) -> Result<Self> {
-        let pid = inspect(host, container, "{{.State.Pid}}")?;
-        Ok(Self::Container(host, pid))
-    }
-
-    /// A program that is to run there.
-    pub fn cmd(&self, program: &str) -> Result<Cmd> {
-        match self {
-            Self::Namespace(name) => Ok(cmd_in(name, program)),
-            Self::Host(host) => host.cmd(program),
-            Self::Container(host, pid) => {
-                let enter = host.cmd("nsenter")?.args(["--target", pid, "--net", "--"]);
-                Ok(enter.hide().arg(program))
-            }
-        }
-    }
-}
 
 /// How a route is entered.
 #[derive(Debug, Clone)]
@@ -199,13 +167,6 @@ fn create_containers(host: Host) -> Result<()> {
             .ok()?;
     }
     Ok(())
-}
-
-fn inspect(host: Host, container: &str, format: &str) -> Result<String> {
-    let shown = lab::docker(host, Daemon::Engine)
-        .args(["inspect", "--format", format, container])
-        .ok()?;
-    Ok(shown.trim().to_owned())
 }
 
 fn publish(flag: &str, offset: u16) -> Vec<String> {

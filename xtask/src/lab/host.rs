@@ -2,6 +2,7 @@
 //!
 //! Knows how to enter it and to start and kill a daemon there; must not know what the daemons do.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -148,7 +149,7 @@ impl Host {
     }
 
     /// A command that runs on this host.
-    pub fn cmd(self, program: &str) -> Result<Cmd> {
+    pub fn cmd(self, program: impl AsRef<OsStr>) -> Result<Cmd> {
         Ok(self.enter()?.hide().arg(program))
     }
 
@@ -264,7 +265,7 @@ pub fn cmd_on(name: &str, program: &str) -> Result<Cmd> {
 }
 
 /// A command of this machine in one of the lab's network namespaces.
-pub fn cmd_in(namespace: &str, program: &str) -> Cmd {
+pub fn cmd_in(namespace: &str, program: impl AsRef<OsStr>) -> Cmd {
     let net = format!("--net={}", netns_path(namespace));
     Cmd::new("nsenter").args([&net, "--"]).hide().arg(program)
 }

@@ -12,6 +12,8 @@ mod images;
 mod layout;
 pub mod links;
 mod lock;
+pub mod place;
+pub mod probe;
 mod sweep;
 
 use std::thread;

@@ -12,6 +12,8 @@ mod scale;
 pub mod stage;
 mod swarm;
 
+use std::ops::Range;
+
 use anyhow::{Context, Result};
 
 use crate::interrupt;
@@ -65,10 +67,12 @@ pub const STEPS: [Step; 9] = [
     },
 ];
 
-/// Plays the first `count` steps on hosts that are no swarm yet, up to the first that fails.
-pub fn play(hosts: &[Host], count: usize) -> Result<()> {
+/// Plays some of the steps, up to the first that fails; the first one wants hosts that are in no
+/// swarm.
+pub fn play(hosts: &[Host], steps: Range<usize>) -> Result<()> {
     let stage = Stage::new(hosts);
-    for (number, step) in (1..).zip(STEPS.iter().take(count)) {
+    let chosen = (1..).zip(&STEPS).skip(steps.start).take(steps.len());
+    for (number, step) in chosen {
         println!("\nStep {number}: {}", step.title);
         let played = interrupt::check().and_then(|()| (step.play)(&stage));
         println!(
