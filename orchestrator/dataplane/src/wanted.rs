@@ -147,7 +147,7 @@ fn frontend_key(frontend: &network::Frontend) -> FrontendKey {
             port,
             address,
         } => FrontendKey::published_at(
-            address.map_or(Address::ANY_V4, Address::from),
+            (*address).into(),
             protocol_number(*protocol),
             Be16::new(*port),
         ),
@@ -341,7 +341,7 @@ mod tests {
         let published = CoreFrontend::Published {
             protocol: Protocol::Udp,
             port: 53,
-            address: None,
+            address: ip("0.0.0.0"),
         };
         let mut desired = DesiredNetwork::default();
         desired.frontends.insert(vip, Pool::default());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Backend, DesiredNetwork, Frontend, OverlayNetwork, Pool, Vni};
+use super::{Backend, DesiredNetwork, Family, Frontend, OverlayNetwork, Pool, Vni};
 use crate::ids::{NetworkId, NodeId, ServiceId};
 use crate::objects::service::{EndpointMode, PublishMode};
 use crate::objects::task::TaskOwner;
@@ -125,6 +125,7 @@ impl<'a> View<'a> {
             let backends = serving
                 .iter()
                 .flat_map(|t| t.addresses_in(&vip.network))
+                .filter(|address| Family::of(*address) == Family::of(vip.address.addr()))
                 .map(|address| Backend {
                     vni,
                     address,
@@ -139,34 +140,58 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Published ports lead to a task's address in its first network. In host mode only the
-    /// node's own tasks answer, and where there is none the port is not taken at all.
+    /// Published ports lead to a task's address in its first network that has the client's
+    /// family. In host mode only the node's own tasks answer, and where there is none the port is
+    /// not taken at all.
     fn add_published(&mut self, service: &Service, serving: &[&Arc<Task>]) {
         for port in &service.endpoint.ports {
             let Some(published) = port.published else {
                 continue;
             };
-            let backends: BTreeSet<Backend> = serving
+            let here = |t: &&&Arc<Task>| t.node.as_ref() == Some(self.node);
+            let tasks: Vec<_> = serving
                 .iter()
-                .filter(|t| port.mode == PublishMode::Ingress || t.node.as_ref() == Some(self.node))
-                .filter_map(|t| self.addresses(t).first().copied())
-                .map(|(vni, address)| Backend {
-                    vni,
-                    address,
-                    port: Some(port.target),
-                })
+                .filter(|t| port.mode == PublishMode::Ingress || here(t))
                 .collect();
-            if port.mode == PublishMode::Host && backends.is_empty() {
-                continue;
+            for family in self.families(service) {
+                let backends: BTreeSet<Backend> = tasks
+                    .iter()
+                    .filter_map(|t| self.first_address(t, family))
+                    .map(|(vni, address)| Backend {
+                        vni,
+                        address,
+                        port: Some(port.target),
+                    })
+                    .collect();
+                if port.mode == PublishMode::Host && backends.is_empty() {
+                    continue;
+                }
+                let frontend = Frontend::Published {
+                    protocol: port.protocol,
+                    port: published,
+                    address: family.unspecified(),
+                };
+                let pool = pool(service, backends);
+                self.out.frontends.entry(frontend).or_insert(pool);
             }
-            let frontend = Frontend::Published {
-                protocol: port.protocol,
-                port: published,
-                address: None,
-            };
-            let pool = pool(service, backends);
-            self.out.frontends.entry(frontend).or_insert(pool);
         }
+    }
+
+    /// The families of which a service's tasks have addresses.
+    fn families(&self, service: &Service) -> impl Iterator<Item = Family> + use<> {
+        let networks = networks_of(self.state, &service.spec).into_iter();
+        let known = networks.filter_map(|(id, _)| self.state.network(id));
+        let found: BTreeSet<Family> = known
+            .flat_map(|network| &network.subnets)
+            .map(|subnet| Family::of(subnet.gateway))
+            .collect();
+        found.into_iter()
+    }
+
+    /// A task's address of a family in the first of its networks that has one.
+    fn first_address(&self, task: &Task, family: Family) -> Option<(Vni, IpAddr)> {
+        let mut addresses = self.addresses(task).into_iter();
+        addresses.find(|(_, address)| Family::of(*address) == family)
     }
 
     fn add_names(&mut self, service: &Service, serving: &[&Arc<Task>]) {

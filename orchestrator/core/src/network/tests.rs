@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Backend, DesiredNetwork, Frontend, Protocol, Vni, desired};
+use super::{Backend, DesiredNetwork, Family, Frontend, Protocol, Vni, desired};
 use crate::control;
 use crate::fixture::{Bench, on_network, service_spec, underlay};
 use crate::ids::{NetworkId, ServiceId};
@@ -73,7 +73,7 @@ fn publish(bench: &mut Bench, id: &ServiceId, mode: PublishMode) -> Frontend {
     Frontend::Published {
         protocol: Protocol::Tcp,
         port: 8080,
-        address: None,
+        address: Family::V4.unspecified(),
     }
 }
 

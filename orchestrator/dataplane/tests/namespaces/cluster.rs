@@ -1,7 +1,7 @@
 //! The desired state of a small cluster, and its way to the hosts of a lab.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use orch_core::ids::NetworkId;
 use orch_core::network::{
@@ -68,7 +68,7 @@ impl<'a> Cluster<'a> {
         let frontend = Frontend::Published {
             protocol,
             port: PUBLISHED,
-            address: None,
+            address: Ipv4Addr::UNSPECIFIED.into(),
         };
         let backend = Backend {
             vni: SECOND_VNI,
@@ -105,7 +105,7 @@ impl<'a> Cluster<'a> {
         let frontend = Frontend::Published {
             protocol,
             port: PUBLISHED,
-            address: None,
+            address: Ipv4Addr::UNSPECIFIED.into(),
         };
         self.frontend(frontend, backends, Some(PORT))
     }
