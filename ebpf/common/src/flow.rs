@@ -8,12 +8,19 @@
 use crate::address::{Address, Vni};
 use crate::bytes::{Be16, Be32};
 
+/// Entries of `FLOWS`, two per conversation, unless the loader is told another number.
+pub const FLOW_ENTRIES: u32 = 262_144;
+/// The same of `OPENING`.
+pub const OPENING_ENTRIES: u32 = 65_536;
+/// Entries of `FRAGMENTS`, one per datagram in pieces, unless the loader is told another number.
+pub const FRAGMENT_ENTRIES: u32 = 8_192;
+
 /// One direction of a conversation, as a packet shows it before any rewrite.
 ///
 /// An ICMP echo request carries its identifier in `source_port`, a reply in `destination_port`;
 /// the other one is zero. So [`Self::reversed`] leads from request to reply.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowKey {
     /// The network in which the packet was seen.
     pub vni: Vni,
@@ -79,6 +86,8 @@ pub enum Origin {
     Published = 2,
     /// The conversation needs a rewrite, but no backend had to be chosen.
     Direct = 3,
+    /// An outside client came through the tunnel, from a published port of the host [`Flow::node`].
+    Ingress = 4,
 }
 
 /// How far a conversation is, as far as it decides for how long its ports stay taken.
@@ -136,7 +145,7 @@ pub struct Flow {
     pub destination_port: Be16,
     /// Network of the delivery.
     pub vni: Vni,
-    /// Host of [`Delivery::Tunnel`], else unspecified.
+    /// Host of [`Delivery::Tunnel`] and of [`Origin::Ingress`], else unspecified.
     pub node: Address,
     /// Device of [`Delivery::Uplink`], else 0.
     pub ifindex: u32,
@@ -154,8 +163,8 @@ pub struct Flow {
     pub service: u32,
     /// Second of `CLOCK_MONOTONIC` in which the conversation began.
     pub opened: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Generation of the frontend's set in which the backend was last seen to be.
+    pub generation: u32,
     /// Packets of this direction. Two CPUs that count at the same instant may count one.
     pub packets: u64,
     /// Their bytes, Ethernet headers included.

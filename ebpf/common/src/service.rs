@@ -105,6 +105,9 @@ impl Frontend {
     pub const RETIRED: u32 = 16;
 }
 
+/// Entries of `AFFINITY`, one per client and frontend, unless the loader is told another number.
+pub const AFFINITY_ENTRIES: u32 = 65_536;
+
 /// How many entries a Maglev table has: a prime, a hundred times the backends that it spreads
 /// over within 1 % (Eisenbud et al., "Maglev", NSDI 2016, section 3.4).
 pub const MAGLEV_SLOTS: usize = 16_381;
@@ -123,6 +126,31 @@ pub struct MaglevKey {
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Maglev(pub [u16; MAGLEV_SLOTS]);
+
+impl Maglev {
+    /// The entry for a client's conversations by a port and a protocol; with zeros for both, for
+    /// all of its conversations.
+    #[inline(always)]
+    pub const fn entry(client: &Address, port: Be16, protocol: u8) -> usize {
+        let words = client.words();
+        let ends = ((port.get() as u64) << 8) | protocol as u64;
+        let mut hash = 0;
+        hash = mix(hash ^ ((words[0].get() as u64) << 32 | words[1].get() as u64));
+        hash = mix(hash ^ ((words[2].get() as u64) << 32 | words[3].get() as u64));
+        hash = mix(hash ^ ends);
+        (hash % MAGLEV_SLOTS as u64) as usize
+    }
+}
+
+/// Scatters a word over 64 bits: the step of the generator SplitMix64 (Steele et al., "Fast
+/// splittable pseudorandom number generators", OOPSLA 2014).
+#[inline(always)]
+pub const fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
 
 /// Key of the `SOURCES` trie: the data behind the trie's prefix length.
 #[repr(C)]

@@ -127,6 +127,8 @@ pub(crate) async fn add_tunnel(netlink: &Netlink, name: &str, port: u16) -> Resu
     let message = LinkMessageBuilder::<LinkVxlan>::new(name)
         .collect_metadata(true)
         .learning(false)
+        // An ingress host names the published port in it, for services with direct return.
+        .gbp()
         .port(port)
         .mtu(TUNNEL_MTU)
         .build();

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orch_ebpf_common::{Backend, BackendKey, Frontend, FrontendKey, MemberKey};
+use orch_ebpf_common::{Backend, BackendKey, Frontend, FrontendKey, MaglevKey, MemberKey};
 
+use crate::maglev;
 use crate::tables::{Change, Operation, Tables};
-use crate::wanted::Wanted;
+use crate::wanted::{Set, Wanted};
 
 /// Operations that lead from `held` to `wanted`, in the order in which to make them.
 pub(crate) fn diff(held: &Tables, wanted: &Wanted) -> Vec<Operation> {
@@ -35,6 +36,7 @@ pub(crate) fn diff(held: &Tables, wanted: &Wanted) -> Vec<Operation> {
         &tables.attachments,
         Operation::Attachment,
     );
+    places.table(&held.sources, &tables.sources, Operation::Source);
     let mut services = Services::new(held, wanted.version);
     for (frontend, set) in &wanted.sets {
         services.swap(*frontend, set);
@@ -94,7 +96,7 @@ impl Steps {
     }
 }
 
-/// The differences of `FRONTENDS`, `BACKENDS` and `MEMBERS`, which belong together.
+/// The differences of `FRONTENDS`, `BACKENDS`, `MAGLEV` and `MEMBERS`, which belong together.
 struct Services<'a> {
     held: &'a Tables,
     version: u64,
@@ -113,16 +115,28 @@ impl<'a> Services<'a> {
         }
     }
 
-    /// Gives `frontend` the set `wanted`, as a new generation unless it has exactly this set.
-    fn swap(&mut self, frontend: FrontendKey, wanted: &BTreeSet<Backend>) {
+    /// Gives `frontend` the set `wanted`, as a new generation unless it has exactly these backends.
+    fn swap(&mut self, frontend: FrontendKey, wanted: &Set) {
         let held = self.held.frontends.get(&frontend);
+        let mut value = wanted.frontend;
         if let Some(held) = held.filter(|held| self.holds(frontend, held, wanted)) {
-            self.generations.insert(frontend, *held);
-            return;
+            (value.generation, value.count) = (held.generation, held.count);
+        } else {
+            value.generation = self.next_generation(held);
+            value.count = u32::try_from(wanted.backends.len()).unwrap_or(u32::MAX);
+            self.put_set(frontend, &value, &wanted.backends);
         }
-        let generation = self.next_generation(held);
-        let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
-        for (slot, backend) in (0..count).zip(wanted) {
+        if held != Some(&value) {
+            self.steps
+                .put(Operation::Frontend(Change::Put(frontend, value)));
+        }
+        self.generations.insert(frontend, value);
+    }
+
+    /// Writes the backends of a new generation.
+    fn put_set(&mut self, frontend: FrontendKey, value: &Frontend, backends: &BTreeSet<Backend>) {
+        let generation = value.generation;
+        for (slot, backend) in (0..value.count).zip(backends) {
             let key = BackendKey {
                 frontend,
                 generation,
@@ -131,7 +145,16 @@ impl<'a> Services<'a> {
             self.steps
                 .put(Operation::Backend(Change::Put(key, *backend)));
         }
-        for backend in wanted {
+        if value.flags & Frontend::MAGLEV != 0
+            && let Some(table) = maglev::table(backends)
+        {
+            let key = MaglevKey {
+                frontend,
+                generation,
+            };
+            self.steps.put(Operation::Maglev(Change::Put(key, table)));
+        }
+        for backend in backends {
             let key = MemberKey {
                 frontend,
                 backend: *backend,
@@ -139,14 +162,6 @@ impl<'a> Services<'a> {
             self.steps
                 .put(Operation::Member(Change::Put(key, generation)));
         }
-        let value = Frontend {
-            generation,
-            count,
-            ..Frontend::default()
-        };
-        self.steps
-            .put(Operation::Frontend(Change::Put(frontend, value)));
-        self.generations.insert(frontend, value);
     }
 
     /// Higher than any before: that of the store, so that a frontend that went away and comes
@@ -158,7 +173,7 @@ impl<'a> Services<'a> {
     }
 
     /// Whether the kernel's set is complete and equal to `wanted`.
-    fn holds(&self, frontend: FrontendKey, held: &Frontend, wanted: &BTreeSet<Backend>) -> bool {
+    fn holds(&self, frontend: FrontendKey, held: &Frontend, wanted: &Set) -> bool {
         let generation = held.generation;
         let slots = (0..held.count).map(|slot| {
             self.held.backends.get(&BackendKey {
@@ -175,14 +190,21 @@ impl<'a> Services<'a> {
             });
             member.is_some_and(|member| *member >= generation)
         };
-        held.count as usize == wanted.len()
-            && backends.as_ref() == Some(wanted)
-            && wanted.iter().all(is_member)
+        let needs_table =
+            wanted.frontend.flags & Frontend::MAGLEV != 0 && !wanted.backends.is_empty();
+        let table = MaglevKey {
+            frontend,
+            generation,
+        };
+        held.count as usize == wanted.backends.len()
+            && backends.as_ref() == Some(&wanted.backends)
+            && wanted.backends.iter().all(is_member)
+            && (!needs_table || self.held.maglev.contains_key(&table))
     }
 
-    /// Removes slots of other generations and members that are none any more, also those of
-    /// frontends that are gone, and what a daemon left that died within a swap.
-    fn sweep(&mut self, sets: &BTreeMap<FrontendKey, BTreeSet<Backend>>) {
+    /// Removes slots and tables of other generations and members that are none any more, also
+    /// those of frontends that are gone, and what a daemon left that died within a swap.
+    fn sweep(&mut self, sets: &BTreeMap<FrontendKey, Set>) {
         for key in self.held.backends.keys() {
             let current = self.generations.get(&key.frontend);
             let used = current.is_some_and(|current| {
@@ -192,10 +214,16 @@ impl<'a> Services<'a> {
                 self.steps.delete(Operation::Backend(Change::Delete(*key)));
             }
         }
+        for key in self.held.maglev.keys() {
+            let current = self.generations.get(&key.frontend);
+            if current.is_none_or(|current| current.generation != key.generation) {
+                self.steps.delete(Operation::Maglev(Change::Delete(*key)));
+            }
+        }
         for key in self.held.members.keys() {
             if !sets
                 .get(&key.frontend)
-                .is_some_and(|set| set.contains(&key.backend))
+                .is_some_and(|set| set.backends.contains(&key.backend))
             {
                 self.steps.delete(Operation::Member(Change::Delete(*key)));
             }
@@ -229,10 +257,17 @@ mod tests {
         lasts.iter().map(backend).collect()
     }
 
+    fn of(backends: BTreeSet<Backend>) -> Set {
+        Set {
+            backends,
+            frontend: Frontend::default(),
+        }
+    }
+
     fn wanted(version: u64, sets: &[(u8, &[u8])]) -> Wanted {
         let sets = sets
             .iter()
-            .map(|(frontend, backends)| (vip(*frontend), set(backends)));
+            .map(|(frontend, backends)| (vip(*frontend), of(set(backends))));
         Wanted {
             sets: sets.collect(),
             version,
@@ -304,6 +339,56 @@ mod tests {
             .map(|(key, _)| key.backend)
             .collect();
         assert_eq!(current, set(&[8]));
+    }
+
+    fn published(version: u64, backends: &[u8], options: Frontend) -> Wanted {
+        let set = Set {
+            backends: set(backends),
+            frontend: Frontend {
+                flags: options.flags | Frontend::MAGLEV,
+                ..options
+            },
+        };
+        Wanted {
+            sets: BTreeMap::from([(FrontendKey::published(true, 6, Be16::new(80)), set)]),
+            version,
+            ..Wanted::default()
+        }
+    }
+
+    #[test]
+    fn the_table_of_a_published_port_goes_with_its_generation() {
+        let mut held = Tables::default();
+        for (version, backends, tables) in [(5, &[7, 8][..], 1), (6, &[8], 1), (7, &[], 0)] {
+            let wanted = published(version, backends, Frontend::default());
+            let operations = diff(&held, &wanted);
+            let at = |wanted: fn(&Operation) -> bool| operations.iter().position(wanted);
+            let swap = at(|operation| matches!(operation, Operation::Frontend(_)));
+            let table = |operation: &_| matches!(operation, Operation::Maglev(Change::Put(..)));
+            assert!(at(table).is_none_or(|table| Some(table) < swap));
+            operations
+                .iter()
+                .for_each(|operation| held.record(operation));
+            assert_eq!(held.maglev.len(), tables);
+            let current = held.frontends.values().next().unwrap().generation;
+            assert!(held.maglev.keys().all(|key| key.generation == current));
+            assert_eq!(diff(&held, &wanted), []);
+        }
+    }
+
+    #[test]
+    fn options_change_without_a_new_set() {
+        let mut held = Tables::default();
+        apply(&mut held, &published(5, &[7], Frontend::default()));
+        let options = Frontend {
+            affinity: 60,
+            ..Frontend::default()
+        };
+        let operations = apply(&mut held, &published(6, &[7], options));
+        assert!(
+            matches!(operations[..], [Operation::Frontend(_)]),
+            "{operations:?}"
+        );
     }
 
     #[test]

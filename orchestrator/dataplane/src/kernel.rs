@@ -13,6 +13,10 @@ use std::net::UdpSocket;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Duration;
+
+use aya::maps::{MapData, RingBuf};
+use tokio::io::unix::AsyncFd;
 
 /// `bpf(BPF_OBJ_GET)`.
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -115,6 +119,34 @@ pub(crate) fn netns_cookie() -> io::Result<u64> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// The kernel's monotonic clock, by which the programs note times.
+pub(crate) fn monotonic() -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one `timespec`.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    debug_assert_eq!(result, 0, "every kernel has this clock");
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// Waits for records of a ring.
+pub(crate) fn readiness(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapData>>> {
+    // SAFETY: the ring holds its descriptor from here to its drop, and never gives it away.
+    Ok(unsafe { AsyncFd::register(ring) }?)
+}
+
+/// The value that `bytes` begin with, if there are enough of them.
+pub(crate) fn from_bytes<T: aya::Pod>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    // SAFETY: there are enough bytes, and every pattern of them is a value of plain data.
+    Some(unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) })
 }
 
 #[cfg(test)]

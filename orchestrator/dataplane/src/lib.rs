@@ -10,8 +10,10 @@
 //! |---|---|
 //! | `plane` | [`DataPlane`]: the calls, and the order of things within each |
 //! | `wanted`, `diff`, `tables` | pure: desired state → content of maps → operations |
+//! | `maglev`, `services` | pure: which backend a hash leads to; numbers for counting services |
 //! | `maps`, `programs`, `pins` | maps, programs and links in the kernel, and their pins |
 //! | `devices`, `netlink` | the host's devices and what each is for; how to talk to the kernel |
+//! | `flows`, `events` | what the programs know of conversations, as values |
 //! | `attachment` | a container's endpoint, and how it is remembered |
 //! | `doctor` | what a host lacks |
 
@@ -20,18 +22,24 @@ mod devices;
 mod diff;
 mod doctor;
 mod error;
+mod events;
+mod flows;
 mod kernel;
+mod maglev;
 mod maps;
 mod mounts;
 mod netlink;
 mod pins;
 mod plane;
 mod programs;
+mod services;
 mod tables;
 mod wanted;
 
 pub use attachment::Attachment;
 pub use doctor::{Check, doctor};
 pub use error::Error;
-pub use orch_ebpf_common::DropReason;
-pub use plane::{Config, DataPlane};
+pub use events::{FlowDecision, FlowEvent, FlowEvents};
+pub use flows::{FlowEntry, FlowExit, FlowOrigin, FlowState, FlowTables};
+pub use orch_ebpf_common::{DropReason, ServiceCounters};
+pub use plane::{Config, DataPlane, TableSizes};

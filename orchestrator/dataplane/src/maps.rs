@@ -1,18 +1,20 @@
 //! The maps in the kernel.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::util::nr_cpus;
 use aya::{Ebpf, Pod};
 use orch_ebpf_common::{
     Address, Attachment, Backend, BackendKey, Config, DropReason, Endpoint, EndpointKey, Frontend,
-    FrontendKey, MemberKey, NameAddresses, NameKey, Network, Sandbox, SandboxAddressKey, Subnet,
-    SubnetKey, Vni,
+    FrontendKey, Maglev, MaglevKey, MemberKey, NameAddresses, NameKey, Network, Sandbox,
+    SandboxAddressKey, ServiceCounters, SourceKey, Subnet, SubnetKey, Vni,
 };
 
 use crate::Error;
-use crate::tables::{Change, Operation, SubnetPrefix, Tables, with_maps};
+use crate::tables::{Change, Operation, SourcePrefix, SubnetPrefix, Tables, with_maps};
 
 /// What maps of every kind can do for the loader.
 trait Table<K, V>: Sized {
@@ -56,21 +58,41 @@ impl<K: Pod + Ord, V: Pod> Table<K, V> for HashMap<MapData, K, V> {
     }
 }
 
-impl Table<SubnetPrefix, Subnet> for LpmTrie<MapData, SubnetKey, Subnet> {
+/// Tables are large, so copies of one are shared.
+impl Table<MaglevKey, Arc<Maglev>> for HashMap<MapData, MaglevKey, Maglev> {
     fn open(map: Map) -> Result<Self, MapError> {
         Self::try_from(map)
     }
 
-    fn entries(&self) -> Result<BTreeMap<SubnetPrefix, Subnet>, MapError> {
-        let flat = |(key, value): (Key<SubnetKey>, Subnet)| ((key.prefix_len(), key.data()), value);
+    fn entries(&self) -> Result<BTreeMap<MaglevKey, Arc<Maglev>>, MapError> {
+        let shared = |(key, table)| (key, Arc::new(table));
+        self.iter().map(|entry| entry.map(shared)).collect()
+    }
+
+    fn put(&mut self, key: &MaglevKey, value: &Arc<Maglev>) -> Result<(), MapError> {
+        self.insert(key, &**value, 0)
+    }
+
+    fn delete(&mut self, key: &MaglevKey) -> Result<(), MapError> {
+        self.remove(key)
+    }
+}
+
+impl<K: Pod + Ord, V: Pod> Table<(u32, K), V> for LpmTrie<MapData, K, V> {
+    fn open(map: Map) -> Result<Self, MapError> {
+        Self::try_from(map)
+    }
+
+    fn entries(&self) -> Result<BTreeMap<(u32, K), V>, MapError> {
+        let flat = |(key, value): (Key<K>, V)| ((key.prefix_len(), key.data()), value);
         self.iter().map(|entry| entry.map(flat)).collect()
     }
 
-    fn put(&mut self, key: &SubnetPrefix, value: &Subnet) -> Result<(), MapError> {
+    fn put(&mut self, key: &(u32, K), value: &V) -> Result<(), MapError> {
         self.insert(&Key::new(key.0, key.1), value, 0)
     }
 
-    fn delete(&mut self, key: &SubnetPrefix) -> Result<(), MapError> {
+    fn delete(&mut self, key: &(u32, K)) -> Result<(), MapError> {
         self.remove(&Key::new(key.0, key.1))
     }
 }
@@ -78,7 +100,9 @@ impl Table<SubnetPrefix, Subnet> for LpmTrie<MapData, SubnetKey, Subnet> {
 /// The type of a map in the kernel, from its kind.
 macro_rules! kernel_map {
     (HashMap, $key:ty, $value:ty) => { HashMap<MapData, $key, $value> };
-    (LpmTrie, $key:ty, $value:ty) => { LpmTrie<MapData, SubnetKey, $value> };
+    (MaglevMap, $key:ty, $value:ty) => { HashMap<MapData, MaglevKey, Maglev> };
+    (SubnetTrie, $key:ty, $value:ty) => { LpmTrie<MapData, SubnetKey, $value> };
+    (SourceTrie, $key:ty, $value:ty) => { LpmTrie<MapData, SourceKey, $value> };
 }
 
 macro_rules! define_maps {
@@ -87,6 +111,7 @@ macro_rules! define_maps {
         pub(crate) struct Maps {
             config: Array<MapData, Config>,
             drops: PerCpuArray<MapData, u64>,
+            services: PerCpuArray<MapData, ServiceCounters>,
             $($field: kernel_map!($kind, $key, $value),)*
         }
 
@@ -98,6 +123,8 @@ macro_rules! define_maps {
                         .map_err(Error::map("open", "CONFIG"))?,
                     drops: PerCpuArray::try_from(take(ebpf, "DROPS")?)
                         .map_err(Error::map("open", "DROPS"))?,
+                    services: PerCpuArray::try_from(take(ebpf, "SERVICES")?)
+                        .map_err(Error::map("open", "SERVICES"))?,
                     $($field: Table::<$key, $value>::open(take(ebpf, $name)?)
                         .map_err(Error::map("open", $name))?,)*
                 })
@@ -143,6 +170,34 @@ impl Maps {
             .map(count)
             .collect::<Result<_, MapError>>()
             .map_err(Error::map("read", "DROPS"))
+    }
+
+    /// What was counted under a service's number.
+    pub fn service(&self, number: u32) -> Result<ServiceCounters, Error> {
+        let per_cpu = self
+            .services
+            .get(&number, 0)
+            .map_err(Error::map("read", "SERVICES"))?;
+        let sum = |sum: ServiceCounters, cpu: &ServiceCounters| ServiceCounters {
+            flows: sum.flows + cpu.flows,
+            packets: sum.packets + cpu.packets,
+            bytes: sum.bytes + cpu.bytes,
+            refused: sum.refused + cpu.refused,
+        };
+        Ok(per_cpu.iter().fold(ServiceCounters::default(), sum))
+    }
+
+    /// Begins to count anew under a service's number.
+    pub fn reset_service(&mut self, number: u32) -> Result<(), Error> {
+        let cpus = nr_cpus().map_err(|(file, source)| Error::Io {
+            action: format!("read {file}"),
+            source,
+        })?;
+        let zeros = PerCpuValues::try_from(vec![ServiceCounters::default(); cpus])
+            .map_err(Error::io("count the processors"))?;
+        self.services
+            .set(number, zeros, 0)
+            .map_err(Error::map("change", "SERVICES"))
     }
 }
 

@@ -5,15 +5,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use orch_core::network::DesiredNetwork;
-use orch_ebpf_common::{Config as HostConfig, DropReason, MacAddress};
+use orch_ebpf_common::flow::{FLOW_ENTRIES, FRAGMENT_ENTRIES, OPENING_ENTRIES};
+use orch_ebpf_common::service::AFFINITY_ENTRIES;
+use orch_ebpf_common::{Config as HostConfig, DropReason, MacAddress, ServiceCounters};
+use tokio::sync::watch;
 
 use crate::attachment::Attachment;
 use crate::devices::{self, HostDevices, Outside};
 use crate::diff::diff;
+use crate::events::FlowEvents;
+use crate::flows::FlowTables;
 use crate::maps::Maps;
 use crate::netlink::{Changes, Device, Netlink};
 use crate::pins::Pins;
 use crate::programs::{DeviceProgram, Programs, SOCKET_PROGRAMS};
+use crate::services::{Names, ServiceNumbers};
 use crate::tables::Tables;
 use crate::wanted::{Host, Wanted};
 use crate::{Error, kernel};
@@ -27,6 +33,45 @@ pub struct Config {
     pub vxlan_port: u16,
     /// Directory for pins, on a BPF file system or where one can be mounted.
     pub bpf_dir: PathBuf,
+    /// How much the programs may remember.
+    pub table_sizes: TableSizes,
+}
+
+/// How many entries the tables have that the programs fill. Their memory is taken at the start;
+/// when one is full, what was used longest ago goes. A change of a size makes the tables anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableSizes {
+    /// Conversations that have proved to be one, two entries of 240 bytes each.
+    pub flows: u32,
+    /// Conversations that have not yet, two entries of 240 bytes each.
+    pub opening: u32,
+    /// Clients of services with affinity, one entry of 136 bytes each.
+    pub affinity: u32,
+    /// Datagrams in pieces, one entry of 112 bytes each.
+    pub fragments: u32,
+}
+
+impl TableSizes {
+    /// The sizes, by name of the map.
+    pub(crate) fn by_map(&self) -> [(&'static str, u32); 4] {
+        [
+            ("FLOWS", self.flows),
+            ("OPENING", self.opening),
+            ("AFFINITY", self.affinity),
+            ("FRAGMENTS", self.fragments),
+        ]
+    }
+}
+
+impl Default for TableSizes {
+    fn default() -> Self {
+        Self {
+            flows: FLOW_ENTRIES,
+            opening: OPENING_ENTRIES,
+            affinity: AFFINITY_ENTRIES,
+            fragments: FRAGMENT_ENTRIES,
+        }
+    }
 }
 
 /// The data plane of the network namespace in which it was opened.
@@ -49,6 +94,11 @@ pub struct DataPlane {
     desired: Option<DesiredNetwork>,
     outside: Outside,
     attachments: BTreeMap<u32, Attachment>,
+    services: ServiceNumbers,
+    /// Names of the services, for those who read flows and events.
+    names: watch::Sender<Names>,
+    /// Whether the programs tell of single conversations.
+    tells: bool,
     /// Whether our programs are in charge, or still those of an earlier daemon.
     in_charge: bool,
 }
@@ -69,7 +119,7 @@ impl DataPlane {
         let netlink = Netlink::open()?;
         let changes = Changes::subscribe()?;
         let host = devices::bring_up(&netlink, node, config.vxlan_port).await?;
-        let mut programs = Programs::load(&pins)?;
+        let mut programs = Programs::load(&pins, &config.table_sizes)?;
         let maps = Maps::open(programs.ebpf())?;
         let held = maps.read()?;
         let mut plane = Self {
@@ -85,6 +135,9 @@ impl DataPlane {
             host,
             held,
             desired: None,
+            services: ServiceNumbers::default(),
+            names: watch::Sender::default(),
+            tells: false,
             in_charge: false,
         };
         // If an earlier daemon's maps could not be taken over, its programs go on with them
@@ -240,6 +293,49 @@ impl DataPlane {
         self.maps.drops()
     }
 
+    /// What went through each service that has a virtual address or a published port, since its
+    /// first one was made here.
+    ///
+    /// # Errors
+    ///
+    /// When the counters cannot be read.
+    pub fn service_counters(&self) -> Result<BTreeMap<String, ServiceCounters>, Error> {
+        let names = self.services.names().into_iter();
+        names
+            .map(|(number, name)| Ok((name, self.maps.service(number)?)))
+            .collect()
+    }
+
+    /// A view of the conversations, which outlives this value and can be read on another thread.
+    ///
+    /// # Errors
+    ///
+    /// When the tables cannot be opened.
+    pub fn flow_tables(&self) -> Result<FlowTables, Error> {
+        FlowTables::open(&self.pins.maps(), self.names.subscribe())
+    }
+
+    /// The events of conversations from now on, for the only reader there may be. They come while
+    /// [`Self::tell_events`] says so.
+    ///
+    /// # Errors
+    ///
+    /// When the ring cannot be opened.
+    pub fn flow_events(&self) -> Result<FlowEvents, Error> {
+        FlowEvents::open(&self.pins.maps(), self.names.subscribe())
+    }
+
+    /// Lets the programs tell of conversations that begin, are refused or dropped, or no more.
+    /// Telling costs each of them about a microsecond; a start of the daemon ends it.
+    ///
+    /// # Errors
+    ///
+    /// When the programs cannot be told.
+    pub fn tell_events(&mut self, tells: bool) -> Result<(), Error> {
+        self.tells = tells;
+        self.maps.configure(&self.host_config()?)
+    }
+
     /// Removes every device, link, pin and map of this host.
     ///
     /// # Errors
@@ -271,7 +367,12 @@ impl DataPlane {
             addresses: &self.outside.addresses,
             attachments: &self.attachments,
         };
-        let wanted = Wanted::new(self.desired.as_ref().unwrap_or(&nothing), &host);
+        let desired = self.desired.as_ref().unwrap_or(&nothing);
+        for number in self.services.follow(desired, &self.held.frontends) {
+            self.maps.reset_service(number)?;
+        }
+        self.names.send_replace(self.services.names());
+        let wanted = Wanted::new(desired, &host, &self.services);
         for operation in diff(&self.held, &wanted) {
             // Until the desired state is known, what an earlier daemon wrote of it stays.
             if self.desired.is_none() && operation.is_delete() && !operation.is_local() {
@@ -293,6 +394,7 @@ impl DataPlane {
             host_ifindex: self.host.host_link.index,
             uplink_ifindex: self.host.underlay.index,
             overlay_mtu: self.host.task_mtu(),
+            flags: if self.tells { HostConfig::EVENTS } else { 0 },
             host_mac: MacAddress(self.host.host_link.mac),
             ..HostConfig::default()
         })
@@ -359,6 +461,15 @@ impl DataPlane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{FlowEvents, FlowTables};
+
+    /// Readers may be moved to another thread: this need only compile.
+    #[test]
+    fn readers_may_work_on_any_thread() {
+        fn sendable<T: Send + 'static>() {}
+        sendable::<FlowTables>();
+        sendable::<FlowEvents>();
+    }
 
     /// A daemon's owner task may run on any thread: this need only compile.
     #[test]

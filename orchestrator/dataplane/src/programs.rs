@@ -19,7 +19,7 @@ use aya_obj::Object;
 
 use crate::netlink::Device;
 use crate::pins::Pins;
-use crate::{Error, kernel, mounts};
+use crate::{Error, TableSizes, kernel, mounts};
 
 /// The compiled programs.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("ORCH_BPF_OBJECT"));
@@ -76,10 +76,16 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Loads every program against the pinned maps, and creates and pins those that lack.
-    pub fn load(pins: &Pins) -> Result<Self, Error> {
-        let object = parse()?;
-        pins.drop_unusable_maps(&object)?;
+    pub fn load(pins: &Pins, sizes: &TableSizes) -> Result<Self, Error> {
+        let mut object = parse()?;
         let mut loader = EbpfLoader::new();
+        for (name, entries) in sizes.by_map() {
+            loader.map_max_entries(name, entries);
+            let map = object.maps.get_mut(name);
+            map.ok_or_else(|| Error::Object(format!("map {name}")))?
+                .set_max_entries(entries);
+        }
+        pins.drop_unusable_maps(&object)?;
         let mut ebpf = loader.default_map_pin_directory(pins.maps()).load(OBJECT)?;
         for name in names() {
             load(&mut ebpf, name)?;

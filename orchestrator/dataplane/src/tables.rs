@@ -5,10 +5,12 @@
 //! always taken against what is really there. No system call is made here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use orch_ebpf_common::{
-    Address, Attachment, Backend, BackendKey, Endpoint, EndpointKey, Frontend, FrontendKey,
-    MemberKey, NameAddresses, NameKey, Network, Sandbox, SandboxAddressKey, Subnet, SubnetKey, Vni,
+    Address, Attachment, Backend, BackendKey, Endpoint, EndpointKey, Frontend, FrontendKey, Maglev,
+    MaglevKey, MemberKey, NameAddresses, NameKey, Network, Sandbox, SandboxAddressKey, SourceKey,
+    Subnet, SubnetKey, Vni,
 };
 
 /// A change of one entry of a map.
@@ -35,6 +37,8 @@ impl<K: Ord + Clone, V: Clone> Change<K, V> {
 
 /// Key of the `SUBNETS` trie: how many bits count, and the bits.
 pub(crate) type SubnetPrefix = (u32, SubnetKey);
+/// The same of the `SOURCES` trie.
+pub(crate) type SourcePrefix = (u32, SourceKey);
 
 /// Calls the macro `$then` with the list of maps that the loader fills:
 /// field of [`Tables`], variant of [`Operation`], name of the map, its kind, key and value.
@@ -44,7 +48,7 @@ macro_rules! with_maps {
             local_addresses, LocalAddress, "LOCAL_ADDRESSES", HashMap, EndpointKey => u32;
             peers, Peer, "PEERS", HashMap, Address => u32;
             networks, Network, "NETWORKS", HashMap, Vni => Network;
-            subnets, Subnet, "SUBNETS", LpmTrie, SubnetPrefix => Subnet;
+            subnets, Subnet, "SUBNETS", SubnetTrie, SubnetPrefix => Subnet;
             endpoints, Endpoint, "ENDPOINTS", HashMap, EndpointKey => Endpoint;
             attachments, Attachment, "ATTACHMENTS", HashMap, u32 => Attachment;
             sandbox_addresses, SandboxAddress, "SANDBOX_ADDRESSES", HashMap,
@@ -52,6 +56,8 @@ macro_rules! with_maps {
             sandboxes, Sandbox, "SANDBOXES", HashMap, u64 => Sandbox;
             backends, Backend, "BACKENDS", HashMap, BackendKey => Backend;
             members, Member, "MEMBERS", HashMap, MemberKey => u32;
+            maglev, Maglev, "MAGLEV", MaglevMap, MaglevKey => Arc<Maglev>;
+            sources, Source, "SOURCES", SourceTrie, SourcePrefix => u32;
             frontends, Frontend, "FRONTENDS", HashMap, FrontendKey => Frontend;
             names, Name, "NAMES", HashMap, NameKey => NameAddresses;
         }

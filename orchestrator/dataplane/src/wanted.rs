@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use orch_core::network::{self, DesiredNetwork, Protocol};
+use orch_core::network::{self, DesiredNetwork, Pool, Protocol};
 use orch_ebpf_common::{
-    Address, Attachment, Backend, Be16, Endpoint, EndpointKey, FrontendKey, MacAddress,
-    NameAddresses, NameKey, Network, SandboxAddressKey, Subnet, SubnetKey, Vni,
+    Address, Attachment, Backend, Be16, Endpoint, EndpointKey, Frontend, FrontendKey, MacAddress,
+    NameAddresses, NameKey, Network, SandboxAddressKey, SourceKey, Subnet, SubnetKey, Vni,
 };
 
 use crate::attachment;
-use crate::tables::{SubnetPrefix, Tables};
+use crate::services::ServiceNumbers;
+use crate::tables::{SourcePrefix, SubnetPrefix, Tables};
 
 /// What only this host knows.
 pub(crate) struct Host<'a> {
@@ -29,17 +30,26 @@ pub(crate) struct Host<'a> {
 /// What the maps must hold.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
-    /// Everything but `frontends`, `backends` and `members`, which are empty here.
+    /// Everything but `frontends`, `backends`, `members` and `maglev`, which are empty here.
     pub tables: Tables,
-    /// The backends of every frontend.
-    pub sets: BTreeMap<FrontendKey, BTreeSet<Backend>>,
+    /// What stands behind every frontend.
+    pub sets: BTreeMap<FrontendKey, Set>,
     /// Version of the desired state.
     pub version: u64,
 }
 
+/// What stands behind a frontend.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Set {
+    /// Who serves.
+    pub backends: BTreeSet<Backend>,
+    /// How; without `generation` and `count`, which are zero here.
+    pub frontend: Frontend,
+}
+
 impl Wanted {
     /// Puts together what the maps of one host must hold.
-    pub fn new(desired: &DesiredNetwork, host: &Host<'_>) -> Self {
+    pub fn new(desired: &DesiredNetwork, host: &Host<'_>, numbers: &ServiceNumbers) -> Self {
         let mut tables = Tables {
             local_addresses: host
                 .addresses
@@ -69,15 +79,15 @@ impl Wanted {
         for (ifindex, attachment) in host.attachments {
             add_attachment(&mut tables, host.node, *ifindex, attachment);
         }
-        let sets = desired.frontends.iter().map(|(frontend, pool)| {
-            (
-                frontend_key(frontend),
-                pool.backends.iter().map(backend).collect(),
-            )
-        });
+        let mut sets = BTreeMap::new();
+        for (frontend, pool) in &desired.frontends {
+            let key = frontend_key(frontend);
+            tables.sources.extend(sources(key, pool));
+            sets.insert(key, set(key, pool, numbers.number(&pool.service)));
+        }
         Self {
             tables,
-            sets: sets.collect(),
+            sets,
             version: desired.version,
         }
     }
@@ -137,21 +147,69 @@ fn name(
     Some((key, value))
 }
 
-fn frontend_key(frontend: &network::Frontend) -> FrontendKey {
-    match frontend {
+/// The kernel's form of a frontend.
+pub(crate) fn frontend_key(frontend: &network::Frontend) -> FrontendKey {
+    match *frontend {
         network::Frontend::Vip { vni, address } => {
-            FrontendKey::vip(common_vni(*vni), (*address).into())
+            FrontendKey::vip(common_vni(vni), address.into())
         }
         network::Frontend::Published {
             protocol,
             port,
             address,
-        } => FrontendKey::published_at(
-            (*address).into(),
-            protocol_number(*protocol),
-            Be16::new(*port),
-        ),
+        } => FrontendKey::published_at(address.into(), protocol_number(protocol), Be16::new(port)),
     }
+}
+
+/// What stands behind one frontend.
+fn set(key: FrontendKey, pool: &Pool, service: u32) -> Set {
+    let is_published = key.vni == Vni::HOST;
+    let sources = match (pool.sources.allow.is_empty(), pool.sources.deny.is_empty()) {
+        (true, true) => 0,
+        (true, false) => Frontend::SOURCES,
+        (false, _) => Frontend::SOURCES | Frontend::SOURCES_ONLY,
+    };
+    let flag = |set: bool, flag| if set { flag } else { 0 };
+    let flags = flag(is_published, Frontend::MAGLEV)
+        | flag(is_published && pool.direct_return, Frontend::DIRECT_RETURN)
+        | flag(is_published, sources)
+        | flag(pool.retired, Frontend::RETIRED);
+    Set {
+        backends: pool.backends.iter().map(backend).collect(),
+        frontend: Frontend {
+            flags,
+            service,
+            affinity: pool.affinity.unwrap_or_default(),
+            ..Frontend::default()
+        },
+    }
+}
+
+/// The client ranges of one published port, of its family.
+fn sources(key: FrontendKey, pool: &Pool) -> impl Iterator<Item = (SourcePrefix, u32)> {
+    let named = |ranges: &'_ BTreeSet<IpNet>, value| {
+        let of_family = move |range: &&IpNet| {
+            key.vni == Vni::HOST && range.addr().is_ipv4() == key.address.is_v4()
+        };
+        let entry = move |range: &IpNet| {
+            let bits = SourceKey::prefix_len(range.addr().is_ipv4(), range.prefix_len());
+            let client = range.network().into();
+            let source = SourceKey {
+                frontend: key,
+                client,
+            };
+            ((bits, source), value)
+        };
+        ranges
+            .iter()
+            .filter(of_family)
+            .map(entry)
+            .collect::<Vec<_>>()
+    };
+    // Of a range that is in both, the refusal counts.
+    let allow = named(&pool.sources.allow, SourceKey::ALLOW);
+    let deny = named(&pool.sources.deny, SourceKey::DENY);
+    allow.into_iter().chain(deny)
 }
 
 fn protocol_number(protocol: Protocol) -> u8 {
@@ -246,6 +304,7 @@ mod tests {
                 addresses: &BTreeSet::from([NODE]),
                 attachments,
             },
+            &ServiceNumbers::default(),
         )
     }
 
@@ -359,12 +418,55 @@ mod tests {
         let sets = wanted(&desired, &BTreeMap::new()).sets;
 
         let vip = FrontendKey::vip(Vni::new(4096), ip("10.0.10.2").into());
-        assert!(sets[&vip].is_empty());
+        assert!(sets[&vip].backends.is_empty());
         let ports: Vec<_> = sets[&FrontendKey::published(true, 17, Be16::new(53))]
+            .backends
             .iter()
             .map(|backend| backend.port.get())
             .collect();
         assert_eq!(ports, [5353, 0]);
+    }
+
+    #[test]
+    fn options_of_a_service_become_flags_and_ranges() {
+        let frontend = CoreFrontend::Published {
+            protocol: Protocol::Tcp,
+            port: 80,
+            address: ip("0.0.0.0"),
+        };
+        let mut pool = Pool {
+            affinity: Some(300),
+            direct_return: true,
+            ..Pool::default()
+        };
+        pool.sources.allow = ["10.0.0.0/8", "fd00::/8"]
+            .map(|r| r.parse().unwrap())
+            .into();
+        pool.sources.deny = ["10.9.0.0/16".parse().unwrap()].into();
+        let mut desired = DesiredNetwork::default();
+        desired.frontends.insert(frontend, pool);
+
+        let wanted = wanted(&desired, &BTreeMap::new());
+
+        let key = FrontendKey::published(true, 6, Be16::new(80));
+        let frontend = wanted.sets[&key].frontend;
+        let flags =
+            Frontend::MAGLEV | Frontend::DIRECT_RETURN | Frontend::SOURCES | Frontend::SOURCES_ONLY;
+        assert_eq!((frontend.flags, frontend.affinity), (flags, 300));
+        let ranges: Vec<_> = wanted
+            .tables
+            .sources
+            .iter()
+            .map(|((bits, key), value)| (*bits, key.frontend, IpAddr::from(key.client), *value))
+            .collect();
+        let v4 = 8 * 24 + 96;
+        assert_eq!(
+            BTreeSet::from_iter(ranges),
+            BTreeSet::from([
+                (v4 + 8, key, ip("10.0.0.0"), SourceKey::ALLOW),
+                (v4 + 16, key, ip("10.9.0.0"), SourceKey::DENY),
+            ])
+        );
     }
 
     #[test]

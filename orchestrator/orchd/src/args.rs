@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use clap::builder::RangedI64ValueParser;
+use orch_dataplane::TableSizes;
 
 /// Turns this host into a node of a cluster whose service traffic is carried by eBPF.
 #[derive(Debug, Clone, Parser)]
@@ -28,6 +30,22 @@ pub struct Options {
     /// Folder in a BPF file system for pinned maps and links
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/orch")]
     pub bpf_dir: PathBuf,
+    /// Conversations that are remembered, both directions counted; 240 bytes of memory each
+    #[arg(long, value_name = "ENTRIES", default_value_t = TableSizes::default().flows,
+        value_parser = table_size())]
+    pub flow_table_size: u32,
+    /// Conversations that are remembered until they have proved to be one, counted as above
+    #[arg(long, value_name = "ENTRIES", default_value_t = TableSizes::default().opening,
+        value_parser = table_size())]
+    pub opening_table_size: u32,
+    /// Clients of services with affinity that are remembered; 136 bytes of memory each
+    #[arg(long, value_name = "ENTRIES", default_value_t = TableSizes::default().affinity,
+        value_parser = table_size())]
+    pub affinity_table_size: u32,
+    /// Datagrams in pieces that are remembered; 112 bytes of memory each
+    #[arg(long, value_name = "ENTRIES", default_value_t = TableSizes::default().fragments,
+        value_parser = table_size())]
+    pub fragment_table_size: u32,
     /// What is logged: error, warn, info, debug, trace, or directives such as `orchd=debug`
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
@@ -39,10 +57,26 @@ impl Options {
         self.run_dir.join("docker.sock")
     }
 
+    /// How much the data plane may remember.
+    pub fn table_sizes(&self) -> TableSizes {
+        TableSizes {
+            flows: self.flow_table_size,
+            opening: self.opening_table_size,
+            affinity: self.affinity_table_size,
+            fragments: self.fragment_table_size,
+        }
+    }
+
     /// The socket through which the engine calls orchd's network and IPAM driver.
     pub fn plugin_socket(&self) -> PathBuf {
         self.plugin_dir.join("orchd.sock")
     }
+}
+
+/// What the kernel can make of a table: it keeps some entries free on each processor, and takes the
+/// memory of all at once.
+fn table_size() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1 << 10..=1 << 24)
 }
 
 /// Accepts `unix:///path` and a bare absolute path.
@@ -68,6 +102,19 @@ mod tests {
             options.plugin_socket(),
             Path::new("/run/docker/plugins/orchd.sock")
         );
+    }
+
+    #[test]
+    fn table_sizes_have_limits() {
+        let sizes = |arguments: &[&str]| {
+            let options = Options::try_parse_from([&["orchd"], arguments].concat());
+            options.map(|options| options.table_sizes())
+        };
+        assert_eq!(sizes(&[]).unwrap(), TableSizes::default());
+        let small = sizes(&["--flow-table-size", "4096"]).unwrap();
+        assert_eq!((small.flows, small.opening), (4096, 65536));
+        assert!(sizes(&["--flow-table-size", "0"]).is_err());
+        assert!(sizes(&["--opening-table-size", "99999999"]).is_err());
     }
 
     #[test]

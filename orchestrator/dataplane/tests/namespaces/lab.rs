@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns};
 use orch_core::network::Vni;
-use orch_dataplane::{Attachment, Config, DataPlane};
+use orch_dataplane::{Attachment, Config, DataPlane, TableSizes};
 use tokio::runtime::{Builder, Runtime};
 
 /// The network that tests use.
@@ -148,6 +148,7 @@ impl Host {
             node_address: self.address,
             vxlan_port: VXLAN_PORT,
             bpf_dir: self.bpf_dir.clone(),
+            table_sizes: TableSizes::default(),
         };
         self.run(move |runtime, plane| {
             *plane = Some(runtime.block_on(DataPlane::open(config)).unwrap());

@@ -92,6 +92,7 @@ pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::
         node_address,
         vxlan_port: data_path_port,
         bpf_dir: options.bpf_dir.clone(),
+        table_sizes: options.table_sizes(),
     })
     .await
     .context("cannot bring up the data plane")?;
