@@ -259,16 +259,20 @@ impl World {
         self.set("NAMES", NameKey::new(vni, name).unwrap(), value);
     }
 
+    /// A program that is attached to devices.
+    pub fn program(&self, name: &str) -> &SchedClassifier {
+        self.ebpf.program(name).unwrap().try_into().unwrap()
+    }
+
     /// Runs a program on a frame that the loopback device received.
     pub fn run(&mut self, program: &str, frame: &[u8]) -> Fate {
-        let program: &SchedClassifier = self.ebpf.program(program).unwrap().try_into().unwrap();
         let mut out = vec![0; 2048];
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut out),
             ..TestRunOptions::default()
         };
-        let result = program.test_run(options).unwrap();
+        let result = self.program(program).test_run(options).unwrap();
         out.truncate(result.data_size_out as usize);
         (result.return_value.cast_signed(), out)
     }

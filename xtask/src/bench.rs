@@ -7,6 +7,8 @@ mod machine;
 mod measure;
 mod paths;
 mod plain;
+mod plot;
+mod programs;
 mod report;
 mod scene;
 mod statistics;
@@ -35,6 +37,8 @@ const LEAST_PAIRS: u32 = 5;
 pub enum Subject {
     /// Every route of the data path against a bare one
     Datapath,
+    /// Nanoseconds per packet of the BPF programs
+    Programs,
 }
 
 /// How to measure.
@@ -56,36 +60,42 @@ pub struct Options {
 
 /// Measures, prints and writes.
 pub fn run(options: &Options) -> Result<()> {
+    let date = options.date.unwrap_or_else(|| jiff::Zoned::now().date());
     match options.subject {
-        Subject::Datapath => datapath(options),
+        Subject::Datapath => datapath(options, &date.to_string()),
+        Subject::Programs => programs::run(&date.to_string()),
     }
 }
 
-fn datapath(options: &Options) -> Result<()> {
+fn datapath(options: &Options, date: &str) -> Result<()> {
     setup::run()?;
     setup::bench()?;
     println!("bench: building");
     ebpf::build()?;
     test::build_binaries()?;
-    let date = options.date.unwrap_or_else(|| jiff::Zoned::now().date());
-    let machine = Machine::look()?;
+    let machine = Machine::look(&["sockperf", "iperf3", "dockerd"])?;
     println!("bench: starting two hosts and what they are compared with");
     let scene = Scene::build()?;
     let results = play(&scene, options)?;
     scene.end()?;
     let report = Report {
-        date: date.to_string(),
+        date: date.to_owned(),
         machine,
         seconds: options.seconds,
         results,
     };
     println!("\n{}", report.markdown());
-    if options.pairs >= LEAST_PAIRS {
-        write(&report)
-    } else {
+    if options.pairs < LEAST_PAIRS {
         println!("bench: not written down: fewer than {LEAST_PAIRS} pairs");
-        Ok(())
+        return Ok(());
     }
+    let base = format!("datapath-{date}");
+    write(
+        &base,
+        "json",
+        &(serde_json::to_string_pretty(&report)? + "\n"),
+    )?;
+    write(&base, "md", &report.markdown())
 }
 
 /// All pairs once, then all pairs again: what changes slowly meets every pair.
@@ -146,15 +156,12 @@ fn show(pair: &Pair, round: &Round) {
     );
 }
 
-fn write(report: &Report) -> Result<()> {
+/// Writes one file of a report.
+fn write(base: &str, extension: &str, text: &str) -> Result<()> {
     let folder = workspace::root().join("docs/benchmarks");
     fs::create_dir_all(&folder)?;
-    let base = folder.join(format!("datapath-{}", report.date));
-    let json = serde_json::to_string_pretty(report)? + "\n";
-    for (extension, text) in [("json", json), ("md", report.markdown())] {
-        let file = base.with_extension(extension);
-        fs::write(&file, text)?;
-        println!("bench: wrote {}", file.display());
-    }
+    let file = folder.join(base).with_extension(extension);
+    fs::write(&file, text)?;
+    println!("bench: wrote {}", file.display());
     Ok(())
 }

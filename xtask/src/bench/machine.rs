@@ -22,15 +22,15 @@ pub struct Machine {
     pub kernel: String,
     /// The kernel's TCP congestion control.
     pub congestion_control: String,
-    /// sockperf, iperf3 and Docker Engine, as they name themselves.
+    /// Those that took part, as they name themselves.
     pub programs: Vec<String>,
     /// The commit that was measured; "+" after it means that the tree had changes.
     pub commit: String,
 }
 
 impl Machine {
-    /// Looks at this machine.
-    pub fn look() -> Result<Self> {
+    /// Looks at this machine, and at the programs of these names.
+    pub fn look(programs: &[&str]) -> Result<Self> {
         let processors = fs::read_to_string("/proc/cpuinfo")?;
         let memory = fs::read_to_string("/proc/meminfo")?;
         let kib: f64 = field(&memory, "MemTotal")
@@ -42,12 +42,28 @@ impl Machine {
             memory_gib: (kib / 1024.0 / 1024.0 * 10.0).round() / 10.0,
             kernel: proc_line("sys/kernel/osrelease")?,
             congestion_control: proc_line("sys/net/ipv4/tcp_congestion_control")?,
-            programs: ["sockperf", "iperf3", "dockerd"]
-                .into_iter()
-                .map(version)
+            programs: programs
+                .iter()
+                .map(|program| version(program))
                 .collect::<Result<_>>()?,
             commit: commit()?,
         })
+    }
+
+    /// What has to be known of it to read a table, as items of a Markdown list.
+    pub fn markdown(&self) -> String {
+        let mut text = format!(
+            "- Commit {}; Linux {}; {} processors: {}; {} GiB\n",
+            self.commit, self.kernel, self.processors, self.processor, self.memory_gib
+        );
+        if !self.programs.is_empty() {
+            text += &format!(
+                "- {}; TCP congestion control {}\n",
+                self.programs.join(", "),
+                self.congestion_control
+            );
+        }
+        text
     }
 }
 

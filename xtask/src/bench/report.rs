@@ -109,7 +109,6 @@ impl Row {
 impl Report {
     /// The table with what has to be known to read it, in Markdown.
     pub fn markdown(&self) -> String {
-        let machine = &self.machine;
         let loads = self.results.iter().flat_map(|result| &result.rounds);
         let loads = loads.flat_map(|round| [round.baseline.load, round.measured.load]);
         let load = Summary::of(loads).map_or_else(String::new, |load| {
@@ -120,20 +119,12 @@ impl Report {
         });
         let rounds = self.results.iter().map(|result| result.rounds.len()).min();
         let mut text = format!(
-            "# Data path, {}\n\n\
-             - Commit {}; Linux {}; {} processors: {}; {} GiB\n\
-             - {}; TCP congestion control {}\n\
+            "# Data path, {}\n\n{}\
              - Load average before each measurement: {load}\n\
              - {} pairs each, {} s per program. Client, servers and all hosts share this machine: \
              Gbit/s is cost in processor time, not wire.\n\n",
             self.date,
-            machine.commit,
-            machine.kernel,
-            machine.processors,
-            machine.processor,
-            machine.memory_gib,
-            machine.programs.join(", "),
-            machine.congestion_control,
+            self.machine.markdown(),
             rounds.unwrap_or_default(),
             self.seconds,
         );
