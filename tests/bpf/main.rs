@@ -24,7 +24,13 @@ mod world;
 
 use world::World;
 
+/// How many instructions the kernel may follow to prove a program safe: a fifth of its limit, so
+/// that older kernels, which see fewer paths as the same, can do it too.
+const VERIFIED_MAX: u32 = 200_000;
+
 #[test]
-fn the_kernel_accepts_every_program() {
-    World::new();
+fn the_kernel_accepts_every_program_without_effort() {
+    let effort = World::new().verified();
+    let most = effort.iter().max_by_key(|(_, instructions)| *instructions);
+    assert!(most.unwrap().1 <= VERIFIED_MAX, "{effort:?}");
 }

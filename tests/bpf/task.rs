@@ -118,9 +118,12 @@ fn broken_frames_are_dropped() {
     let mut world = World::new();
     let frame = syn(FROM_CLIENT, (CLIENT, 40000), (LOCAL, 80));
     world.assert_drop("task_ingress", &frame[..40], DropReason::Malformed);
-    let mut ipv6 = frame.clone();
-    ipv6[12..14].copy_from_slice(&[0x86, 0xdd]);
-    world.assert_drop("task_ingress", &ipv6, DropReason::UnsupportedEtherType);
+    let mut mislabelled = frame.clone();
+    mislabelled[12..14].copy_from_slice(&[0x86, 0xdd]);
+    world.assert_drop("task_ingress", &mislabelled, DropReason::Malformed);
+    let mut other = frame;
+    other[12..14].copy_from_slice(&[0x88, 0xcc]);
+    world.assert_drop("task_ingress", &other, DropReason::UnsupportedEtherType);
 }
 
 #[test]

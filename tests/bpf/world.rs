@@ -128,6 +128,15 @@ impl World {
         Self { ebpf, _pins: pins }
     }
 
+    /// How many instructions the kernel followed to prove each program safe.
+    pub fn verified(&self) -> Vec<(String, u32)> {
+        let effort = |program: &Program| program.info().unwrap().verified_instruction_count();
+        let programs = self.ebpf.programs();
+        programs
+            .map(|(name, program)| (name.to_owned(), effort(program).unwrap_or_default()))
+            .collect()
+    }
+
     fn fill(&mut self) {
         self.configure();
         self.set("LOCAL_ADDRESSES", endpoint_key(Vni::HOST, NODE), 1u32);

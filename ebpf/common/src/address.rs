@@ -122,6 +122,22 @@ impl Address {
         self.0[0] == Be32::ZERO && self.0[1] == Be32::ZERO && self.0[2] == Be32::new(0xffff)
     }
 
+    /// Whether it is for many: multicast, or broadcast on the link.
+    #[inline(always)]
+    pub fn is_to_many(&self) -> bool {
+        if self.is_v4() {
+            self.v4().get() >> 28 == 0xe || self.v4().get() == u32::MAX
+        } else {
+            self.0[0].get() >> 24 == 0xff
+        }
+    }
+
+    /// Whether it is good on its link only (RFC 4291 section 2.5.6).
+    #[inline(always)]
+    pub const fn is_link_local_v6(&self) -> bool {
+        self.0[0].get() >> 22 == 0xfe80 >> 6
+    }
+
     /// The last four bytes: the IPv4 address where [`Self::is_v4`] holds.
     #[inline(always)]
     pub const fn v4(&self) -> Be32 {
@@ -194,6 +210,19 @@ mod tests {
             IpAddr::from(Address::MESH_V6),
             "fd6f:7263:6864::2".parse::<IpAddr>().unwrap()
         );
+    }
+
+    #[test]
+    fn addresses_of_many_and_of_the_link_are_recognised() {
+        let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
+        for many in ["224.0.0.1", "239.255.255.255", "255.255.255.255", "ff02::1"] {
+            assert!(address(many).is_to_many(), "{many}");
+        }
+        for one in ["240.0.0.1", "10.0.0.255", "fd00::1", "::"] {
+            assert!(!address(one).is_to_many(), "{one}");
+        }
+        assert!(address("fe80::1").is_link_local_v6() && address("febf::1").is_link_local_v6());
+        assert!(!address("fec0::1").is_link_local_v6() && !Address::MESH.is_link_local_v6());
     }
 
     #[test]

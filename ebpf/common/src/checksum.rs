@@ -1,6 +1,7 @@
 //! The Internet checksum (RFC 1071), on integers as they lie in memory: the one's complement sum
 //! does not depend on the byte order as long as all summands share it.
 
+use crate::address::Address;
 use crate::bytes::{Be16, Be32};
 
 /// Adds a 32-bit word.
@@ -13,6 +14,47 @@ pub const fn add_word(sum: u32, word: Be32) -> u32 {
 #[inline(always)]
 pub const fn add_pair(sum: u32, first: u8, second: u8) -> u32 {
     sum + u16::from_ne_bytes([first, second]) as u32
+}
+
+/// Adds an address.
+///
+/// The mapped form of an IPv4 address begins with words that sum to all ones, which is a zero of
+/// this arithmetic: the sum is the same as that of its last four bytes.
+#[inline(always)]
+pub const fn add_address(sum: u32, address: &Address) -> u32 {
+    let words = address.words();
+    add_word(
+        add_word(add_word(add_word(sum, words[0]), words[1]), words[2]),
+        words[3],
+    )
+}
+
+/// The sum that the checksums of TCP, UDP and ICMPv6 begin with: over the pseudo header of either
+/// family (RFC 9293 section 3.1, RFC 8200 section 8.1). `len` is that of transport header and
+/// payload.
+#[inline(always)]
+pub const fn pseudo_header(source: &Address, destination: &Address, protocol: u8, len: u16) -> u32 {
+    let sum = add_address(add_address(0, source), destination);
+    add_pair(sum, 0, protocol) + Be16::new(len).raw() as u32
+}
+
+/// What has to be added to a sum after an address that it covers went from `from` to `to`.
+#[inline(always)]
+pub const fn difference(from: &Address, to: &Address) -> u32 {
+    let [a, b, c, d] = from.words();
+    let gone = Address::from_words([invert(a), invert(b), invert(c), invert(d)]);
+    add_address(add_address(0, &gone), to)
+}
+
+#[inline(always)]
+const fn invert(word: Be32) -> Be32 {
+    Be32::from_raw(!word.raw())
+}
+
+/// The checksum after `difference` was added to what it covers.
+#[inline(always)]
+pub const fn replace_by(checksum: Be16, difference: u32) -> Be16 {
+    finish((!checksum.raw()) as u32 + difference)
 }
 
 /// Brings a sum down to 16 bits.
@@ -33,13 +75,6 @@ pub const fn finish(sum: u32) -> Be16 {
 #[inline(always)]
 pub const fn replace(checksum: Be16, from: Be16, to: Be16) -> Be16 {
     finish((!checksum.raw()) as u32 + (!from.raw()) as u32 + to.raw() as u32)
-}
-
-/// The checksum after a 32-bit word that it covers went from `from` to `to`.
-#[inline(always)]
-pub const fn replace_word(checksum: Be16, from: Be32, to: Be32) -> Be16 {
-    let sum = add_word((!checksum.raw()) as u32, Be32::from_raw(!from.raw()));
-    finish(add_word(sum, to))
 }
 
 #[cfg(test)]
@@ -71,14 +106,26 @@ mod tests {
     }
 
     #[test]
-    fn replacing_a_word_equals_replacing_its_halves() {
-        let checksum = Be16::new(0x1234);
-        for (from, to) in [(0x0a00_0a07, 0xc000_0201), (0, u32::MAX), (u32::MAX, 1)] {
-            let half = |word: u32, shift: u32| Be16::new((word >> shift) as u16);
-            let high = replace(checksum, half(from, 16), half(to, 16));
-            let both = replace(high, half(from, 0), half(to, 0));
-            let word = replace_word(checksum, Be32::new(from), Be32::new(to));
-            assert_eq!(word, both, "{from:#x} to {to:#x}");
+    fn replacing_an_address_equals_summing_anew() {
+        let v4 = |word| Address::from_v4(Be32::new(word));
+        for (from, to) in [
+            (v4(0x0a00_0a07), v4(0xc000_0201)),
+            (v4(0), v4(u32::MAX)),
+            (v4(u32::MAX), v4(1)),
+            (Address::MESH_V6, Address::HOST_LINK_V6),
+            (Address::UNSPECIFIED, Address::TASKS_V6),
+        ] {
+            let sum = |address| pseudo_header(address, &Address::MESH, 6, 20);
+            let replaced = replace_by(finish(sum(&from)), difference(&from, &to));
+            assert_eq!(replaced, finish(sum(&to)), "{from:?} to {to:?}");
         }
+    }
+
+    #[test]
+    fn a_mapped_address_sums_like_the_v4_one() {
+        let (from, to) = (Be32::new(0x0a00_0a07), Be32::new(0xc000_0201));
+        let v4 = add_pair(add_word(add_word(0, from), to), 0, 17) + Be16::new(8).raw() as u32;
+        let (from, to) = (Address::from_v4(from), Address::from_v4(to));
+        assert_eq!(finish(pseudo_header(&from, &to, 17, 8)), finish(v4));
     }
 }

@@ -6,7 +6,7 @@ use orch_ebpf_common::{
 
 use crate::nat::rewrite;
 use crate::packet::Packet;
-use crate::{Outcome, maps};
+use crate::{Outcome, maps, verdict};
 
 /// Rewrites a packet as its flow says, and delivers it.
 #[inline(always)]
@@ -17,7 +17,7 @@ pub fn by_flow(packet: &Packet, flow: &Flow) -> Outcome {
     match flow.delivery {
         TUNNEL => {
             rewritten(packet, flow)?;
-            tunnel(packet, flow.vni, flow.node)
+            Ok(tunnel(packet, flow.vni, &flow.node))
         }
         HOST => {
             rewritten(packet, flow)?;
@@ -49,7 +49,7 @@ pub fn to_endpoint(packet: &Packet, vni: Vni, endpoint: &Endpoint) -> Outcome {
     if endpoint.node == packet.config.node {
         return Err(DropReason::EndpointNotAttached);
     }
-    tunnel(packet, vni, endpoint.node)
+    Ok(tunnel(packet, vni, &endpoint.node))
 }
 
 /// Delivers a packet to a task of this host.
@@ -72,10 +72,16 @@ fn rewritten(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
     }
 }
 
+/// Out of line, because a tunnel key takes much of a stack.
+#[inline(never)]
+fn tunnel(packet: &Packet, vni: Vni, node: &Address) -> i32 {
+    verdict(try_tunnel(packet, vni, node))
+}
+
 #[inline(always)]
-fn tunnel(packet: &Packet, vni: Vni, node: Address) -> Outcome {
+fn try_tunnel(packet: &Packet, vni: Vni, node: &Address) -> Outcome {
     packet.skb.store_macs(MacAddress::GATEWAY)?;
     packet
         .skb
-        .to_tunnel(packet.config.vxlan_ifindex, vni, packet.config.node, node)
+        .to_tunnel(packet.config.vxlan_ifindex, vni, &packet.config.node, node)
 }

@@ -4,16 +4,13 @@
 //! container's namespace, to whatever server it was given. So a question to any address counts.
 
 use orch_ebpf_common::dns::{AddressRecord, DnsHeader, QuestionTail, lower_case, name_len};
-use orch_ebpf_common::headers::{Ipv4Header, UDP, UdpHeader};
+use orch_ebpf_common::headers::{UDP, UdpHeader};
 use orch_ebpf_common::names::{NAME_ADDRESSES, NAME_BYTES};
 use orch_ebpf_common::{Attachment, Be16, DropReason, NameAddresses, Sandbox, Vni};
 
-use crate::packet::{L3, Packet};
+use crate::packet::Packet;
 use crate::scratch::Scratch;
-use crate::{Outcome, maps, skb, verdict};
-
-/// Where an answer's message begins.
-const MESSAGE: usize = L3 + Ipv4Header::LEN + UdpHeader::LEN;
+use crate::{Outcome, maps, reply, skb, verdict};
 
 /// Answers a question if its name is known in one of the container's networks; `None` if it is
 /// somebody else's to answer.
@@ -39,7 +36,7 @@ fn read_name(packet: &Packet, scratch: &mut Scratch) -> bool {
 
 #[inline(always)]
 fn try_read_name(packet: &Packet, scratch: &mut Scratch) -> Result<(), DropReason> {
-    let message = packet.l4 + UdpHeader::LEN;
+    let message = packet.ip.l4 + UdpHeader::LEN;
     let header: DnsHeader = packet.skb.load(message)?;
     if !header.is_single_query() {
         return Err(DropReason::Malformed);
@@ -59,7 +56,7 @@ fn try_read_name(packet: &Packet, scratch: &mut Scratch) -> Result<(), DropReaso
 /// Measures the question's name.
 #[inline(never)]
 fn find_end(packet: &Packet, scratch: &mut Scratch) -> bool {
-    let at = packet.l4 + UdpHeader::LEN + DnsHeader::LEN;
+    let at = packet.ip.l4 + UdpHeader::LEN + DnsHeader::LEN;
     // The name may be shorter than its room, and the packet may end before it.
     let available = packet.skb.len().wrapping_sub(at as u32) as usize;
     let len = if available > NAME_BYTES {
@@ -112,7 +109,7 @@ fn respond(packet: &Packet, scratch: &mut Scratch, addresses: &NameAddresses) ->
 
 #[inline(always)]
 fn try_respond(packet: &Packet, scratch: &mut Scratch, addresses: &NameAddresses) -> Outcome {
-    let message = packet.l4 + UdpHeader::LEN;
+    let message = packet.ip.l4 + UdpHeader::LEN;
     let query: DnsHeader = packet.skb.load(message)?;
     let question_len = question_len(scratch)?;
     // The question goes back as it came, its capitals included.
@@ -132,19 +129,19 @@ fn try_respond(packet: &Packet, scratch: &mut Scratch, addresses: &NameAddresses
 
     let body = question_len + answers * AddressRecord::LEN;
     let len = UdpHeader::LEN + DnsHeader::LEN + body;
-    packet.skb.resize(L3 + Ipv4Header::LEN + len)?;
-    packet.skb.store(L3, &packet.ip.reply(UDP, len as u16))?;
+    let l4 = reply::begin(packet, UDP, len)?;
     let udp = UdpHeader {
         source: packet.destination_port,
         destination: packet.source_port,
         len: Be16::new(len as u16),
         checksum: Be16::ZERO,
     };
-    packet.skb.store(L3 + Ipv4Header::LEN, &udp)?;
-    packet.skb.store(MESSAGE, &query.answer(answers as u16))?;
+    packet.skb.store(l4, &udp)?;
+    let message = l4 + UdpHeader::LEN;
+    packet.skb.store(message, &query.answer(answers as u16))?;
     packet
         .skb
-        .store_bytes(MESSAGE + DnsHeader::LEN, &scratch.packet, body)?;
+        .store_bytes(message + DnsHeader::LEN, &scratch.packet, body)?;
     packet.reflect()
 }
 

@@ -6,15 +6,16 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::bpf_fib_lookup;
 use orch_ebpf_common::{
-    Address, Delivery, DropReason, EndpointKey, Flow, FrontendKey, Network, Origin, Vni,
+    Address, Be32, Delivery, DropReason, EndpointKey, Flow, FrontendKey, Network, Origin, Vni,
 };
 
 use crate::flow::{self, ReplyPath, SourcePort};
 use crate::packet::{Kind, Packet};
 use crate::scratch::Scratch;
-use crate::{Outcome, maps, service};
+use crate::{Outcome, icmp, maps, service};
 
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
 /// Answers of all that leave here go back to the task.
 const TO_TASK: &ReplyPath = &ReplyPath {
@@ -29,6 +30,15 @@ pub fn is_internal(vni: Vni) -> Result<bool, DropReason> {
     Ok(network.flags & Network::INTERNAL != 0)
 }
 
+/// The address of this host that stands for the packet's sender outside its network.
+#[inline(always)]
+pub fn source(packet: &Packet) -> Result<Address, DropReason> {
+    match packet.config.outside(packet.ip.is_v4) {
+        Address::UNSPECIFIED => Err(DropReason::NoSourceAddress),
+        address => Ok(address),
+    }
+}
+
 /// Lets a packet to an outside address leave its network.
 #[inline(always)]
 pub fn leave(packet: &Packet, scratch: &mut Scratch) -> Outcome {
@@ -38,12 +48,13 @@ pub fn leave(packet: &Packet, scratch: &mut Scratch) -> Outcome {
     match packet.kind {
         Kind::Tcp | Kind::Udp | Kind::EchoRequest => {}
         Kind::Fragment => return Err(DropReason::Fragment),
-        Kind::EchoReply | Kind::IcmpError | Kind::OtherIcmp => {
+        Kind::EchoReply | Kind::IcmpError | Kind::Neighbour | Kind::OtherIcmp => {
             return Err(DropReason::IcmpNotTranslated);
         }
         Kind::Other => return Err(DropReason::UnsupportedProtocol),
     }
-    let destination = packet.destination();
+    let ip = &*packet.ip;
+    let destination = ip.destination;
     let local = EndpointKey {
         vni: Vni::HOST,
         address: destination,
@@ -51,7 +62,7 @@ pub fn leave(packet: &Packet, scratch: &mut Scratch) -> Outcome {
     if maps::local_address(&local).is_none() {
         return to_outside(packet, scratch);
     }
-    let published = FrontendKey::published(true, packet.ip.protocol, packet.destination_port);
+    let published = FrontendKey::published(ip.is_v4, ip.protocol, packet.destination_port);
     match maps::frontend(&published) {
         Some(frontend) => service::published(packet, scratch, frontend, TO_TASK),
         None => to_host(packet, scratch, destination),
@@ -62,7 +73,7 @@ pub fn leave(packet: &Packet, scratch: &mut Scratch) -> Outcome {
 #[inline(always)]
 pub fn to_host(packet: &Packet, scratch: &mut Scratch, destination: Address) -> Outcome {
     scratch.forward = Flow {
-        source: Address::TASKS,
+        source: Address::tasks(packet.ip.is_v4),
         destination,
         destination_port: scratch.key.destination_port,
         vni: Vni::HOST,
@@ -75,12 +86,16 @@ pub fn to_host(packet: &Packet, scratch: &mut Scratch, destination: Address) -> 
 
 #[inline(always)]
 fn to_outside(packet: &Packet, scratch: &mut Scratch) -> Outcome {
+    let source = match source(packet) {
+        Ok(source) => source,
+        Err(reason) => return Ok(icmp::no_route(packet, scratch, reason)),
+    };
     let ifindex = match route(packet) {
-        0 => return Err(DropReason::NoRoute),
+        0 => return Ok(icmp::no_route(packet, scratch, DropReason::NoRoute)),
         ifindex => ifindex,
     };
     scratch.forward = Flow {
-        source: packet.config.node,
+        source,
         destination: scratch.key.destination,
         destination_port: scratch.key.destination_port,
         vni: Vni::HOST,
@@ -97,14 +112,21 @@ fn to_outside(packet: &Packet, scratch: &mut Scratch) -> Outcome {
 fn route(packet: &Packet) -> u32 {
     const SUCCESS: i64 = BPF_FIB_LKUP_RET_SUCCESS as i64;
     const FORWARDING_DISABLED: i64 = BPF_FIB_LKUP_RET_FWD_DISABLED as i64;
-    let host = packet.config.host_ifindex;
+    let (ip, host) = (&*packet.ip, packet.config.host_ifindex);
     // SAFETY: plain integers, for which all zeros is a value.
     let mut lookup: FibLookup = unsafe { core::mem::zeroed() };
-    lookup.family = AF_INET;
-    lookup.l4_protocol = packet.ip.protocol;
+    lookup.l4_protocol = ip.protocol;
     lookup.ifindex = host;
-    lookup.__bindgen_anon_3.ipv4_src = packet.config.node.v4().raw();
-    lookup.__bindgen_anon_4.ipv4_dst = packet.ip.destination.raw();
+    let (source, destination) = (packet.config.outside(ip.is_v4), ip.destination);
+    if ip.is_v4 {
+        lookup.family = AF_INET;
+        lookup.__bindgen_anon_3.ipv4_src = source.v4().raw();
+        lookup.__bindgen_anon_4.ipv4_dst = destination.v4().raw();
+    } else {
+        lookup.family = AF_INET6;
+        lookup.__bindgen_anon_3.ipv6_src = source.words().map(Be32::raw);
+        lookup.__bindgen_anon_4.ipv6_dst = destination.words().map(Be32::raw);
+    }
     let size = size_of::<FibLookup>() as i32;
     // SAFETY: the context is the kernel's, and `lookup` is as long as is said.
     let found = unsafe {

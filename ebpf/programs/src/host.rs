@@ -1,9 +1,9 @@
 //! What the host's processes send into the host link: to published ports, and answers to tasks.
 
-use orch_ebpf_common::headers::ETHERTYPE_IPV4;
 use orch_ebpf_common::{Address, Delivery, DropReason, FrontendKey, Vni};
 
 use crate::flow::{self, ReplyPath};
+use crate::ip::Ip;
 use crate::packet::{Kind, Packet};
 use crate::scratch::scratch;
 use crate::skb::Skb;
@@ -13,20 +13,24 @@ use crate::{Outcome, maps, service};
 #[inline(always)]
 pub fn ingress(skb: Skb) -> Outcome {
     let config = maps::config()?;
-    if skb.ether_type() != ETHERTYPE_IPV4 {
+    if !skb.is_ip() {
         return Err(DropReason::UnsupportedEtherType);
     }
-    let mut packet = Packet::new(skb, config);
+    let mut packet = Packet::new(skb, config, Ip::outer()?);
     packet.read()?;
+    if packet.kind == Kind::Neighbour {
+        return Err(DropReason::NeighbourUnanswered);
+    }
     let scratch = scratch()?;
     scratch.key = packet.key(Vni::HOST);
     if let Some(outcome) = flow::follow(&packet, scratch) {
         return outcome;
     }
-    if packet.destination() != Address::MESH || !matches!(packet.kind, Kind::Tcp | Kind::Udp) {
+    let ip = &*packet.ip;
+    if ip.destination != Address::mesh(ip.is_v4) || !matches!(packet.kind, Kind::Tcp | Kind::Udp) {
         return Err(DropReason::HostUnexpected);
     }
-    let key = FrontendKey::published(true, packet.ip.protocol, packet.destination_port);
+    let key = FrontendKey::published(ip.is_v4, ip.protocol, packet.destination_port);
     let Some(frontend) = maps::frontend(&key) else {
         // Unpublished since the socket was translated.
         return service::refuse(&packet, scratch);

@@ -1,16 +1,17 @@
 //! ICMP messages that are made here: echo replies and "destination unreachable".
 
-use orch_ebpf_common::headers::{ICMP, IcmpHeader, Ipv4Header};
-use orch_ebpf_common::{Be16, DropReason, checksum};
+use orch_ebpf_common::headers::{self, IcmpHeader, Unreachable};
+use orch_ebpf_common::{DropReason, checksum};
 
+use crate::nat::store_addresses;
 use crate::packet::{Kind, L3, Packet};
 use crate::scratch::Scratch;
-use crate::{Outcome, skb, verdict};
+use crate::{Outcome, maps, reply, skb, verdict};
 
 /// Bytes of the refused packet's payload that are quoted.
 const QUOTED_PAYLOAD: usize = 8;
-/// The longest IPv4 header and the quoted payload.
-const QUOTED_MAX: usize = 60 + QUOTED_PAYLOAD;
+/// The longest quote. It holds any IPv4 header; long extensions of an IPv6 header are cut.
+const QUOTED_MAX: usize = 128;
 
 /// Turns an echo request into its reply.
 #[inline(never)]
@@ -20,65 +21,72 @@ pub fn echo_reply(packet: &Packet) -> i32 {
 
 #[inline(always)]
 fn try_echo_reply(packet: &Packet) -> Outcome {
-    let type_and_code = |kind| Be16::from_bytes([kind, 0]);
-    packet.skb.replace_l4_field(
-        packet.l4 + IcmpHeader::CHECKSUM,
-        type_and_code(IcmpHeader::ECHO_REQUEST),
-        type_and_code(IcmpHeader::ECHO_REPLY),
-        false,
-    )?;
-    packet.skb.store(packet.l4, &IcmpHeader::ECHO_REPLY)?;
-    // Swapping the addresses leaves the header's checksum as it is.
+    let ip = &*packet.ip;
+    let (request, reply) = (
+        IcmpHeader::echo_request(ip.is_v4),
+        IcmpHeader::echo_reply(ip.is_v4),
+    );
     packet
         .skb
-        .store(L3 + Ipv4Header::SOURCE, &packet.ip.destination)?;
-    packet
-        .skb
-        .store(L3 + Ipv4Header::DESTINATION, &packet.ip.source)?;
+        .replace_l4_field(ip.l4 + IcmpHeader::CHECKSUM, request, reply, false)?;
+    packet.skb.store(ip.l4, &reply)?;
+    // Swapping the addresses leaves all checksums as they are.
+    store_addresses(packet.skb, L3, ip.is_v4, &ip.destination, &ip.source)?;
     packet.reflect()
 }
 
 /// Answers that the address does not exist.
 #[inline(always)]
 pub fn host_unreachable(packet: &Packet, scratch: &mut Scratch) -> i32 {
-    unreachable(packet, scratch, IcmpHeader::HOST)
+    unreachable(packet, scratch, Unreachable::Host)
 }
 
 /// Answers that nobody listens on the port.
 #[inline(always)]
 pub fn port_unreachable(packet: &Packet, scratch: &mut Scratch) -> i32 {
-    unreachable(packet, scratch, IcmpHeader::PORT)
+    unreachable(packet, scratch, Unreachable::Port)
+}
+
+/// Answers that nothing leads to the address, so that a client with other addresses to try does
+/// not wait; counts the reason as for a drop, because it is the host's want.
+#[inline(always)]
+pub fn no_route(packet: &Packet, scratch: &mut Scratch, reason: DropReason) -> i32 {
+    maps::count_drop(reason);
+    unreachable(packet, scratch, Unreachable::Network)
 }
 
 #[inline(never)]
-fn unreachable(packet: &Packet, scratch: &mut Scratch, code: u8) -> i32 {
-    verdict(try_unreachable(packet, scratch, code))
+fn unreachable(packet: &Packet, scratch: &mut Scratch, what: Unreachable) -> i32 {
+    verdict(try_unreachable(packet, scratch, what))
 }
 
 #[inline(always)]
-fn try_unreachable(packet: &Packet, scratch: &mut Scratch, code: u8) -> Outcome {
-    // An error is never answered with an error (RFC 1122 section 3.2.2).
+fn try_unreachable(packet: &Packet, scratch: &mut Scratch, what: Unreachable) -> Outcome {
+    // An error is never answered with an error (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
     if matches!(
         packet.kind,
-        Kind::EchoReply | Kind::IcmpError | Kind::OtherIcmp
+        Kind::EchoReply | Kind::IcmpError | Kind::OtherIcmp | Kind::Neighbour
     ) {
         return Err(DropReason::IcmpNotTranslated);
     }
-    let quoted = packet.l4 - L3 + QUOTED_PAYLOAD;
+    let ip = &*packet.ip;
+    let mut quoted = ip.l4 - L3 + QUOTED_PAYLOAD;
     if quoted > QUOTED_MAX {
-        return Err(DropReason::Malformed);
+        quoted = QUOTED_MAX;
     }
     packet.skb.load_bytes(L3, &mut scratch.packet, quoted)?;
-    let mut icmp = IcmpHeader::unreachable(code);
-    icmp.checksum = checksum::finish(skb::sum(&mut scratch.packet, quoted, icmp.sum()));
-    let ip = packet.ip.reply(ICMP, (IcmpHeader::LEN + quoted) as u16);
+    let (protocol, payload) = (headers::icmp(ip.is_v4), IcmpHeader::LEN + quoted);
+    let mut icmp = IcmpHeader::unreachable(ip.is_v4, what);
+    let mut seed = icmp.sum();
+    if !ip.is_v4 {
+        seed += reply::pseudo_header(packet, protocol, payload);
+    }
+    icmp.checksum = checksum::finish(skb::sum(&mut scratch.packet, quoted, seed));
 
-    const L4: usize = L3 + Ipv4Header::LEN;
-    packet.skb.resize(L4 + IcmpHeader::LEN + quoted)?;
-    packet.skb.store(L3, &ip)?;
-    packet.skb.store(L4, &icmp)?;
+    let l4 = reply::begin(packet, protocol, payload)?;
+    packet.skb.store(l4, &icmp)?;
     packet
         .skb
-        .store_bytes(L4 + IcmpHeader::LEN, &scratch.packet, quoted)?;
+        .store_bytes(l4 + IcmpHeader::LEN, &scratch.packet, quoted)?;
     packet.reflect()
 }

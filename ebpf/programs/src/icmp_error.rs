@@ -4,22 +4,24 @@
 //! knows what that packet looked like before, who sent it and how to get there. What the message
 //! says besides, such as the MTU of the next hop, stays.
 
-use orch_ebpf_common::headers::{ICMP, IcmpHeader, Ipv4Header, TCP, TcpHeader, UDP, UdpHeader};
-use orch_ebpf_common::{Address, Be16, DropReason, Flow, FlowKey, Vni, checksum};
+use orch_ebpf_common::headers::{
+    self, ICMP, IcmpHeader, IcmpMessage, Ipv4Header, TCP, TcpHeader, UDP, UdpHeader,
+};
+use orch_ebpf_common::{Be16, DropReason, Flow, FlowKey, Vni, checksum};
 
+use crate::ip::Ip;
 use crate::maps::FLOWS;
-use crate::packet::{L3, Packet};
+use crate::nat::{difference, store_addresses};
+use crate::packet::Packet;
 use crate::scratch::Scratch;
 use crate::{Outcome, deliver, verdict};
 
 /// The packet that an error quotes: its header, and at least 8 bytes of what it carried.
 struct Quote {
-    /// Its header.
-    ip: Ipv4Header,
+    /// What its IP header says.
+    ip: &'static mut Ip,
     /// Where that begins in the error's frame.
     l3: usize,
-    /// Where its transport header begins.
-    l4: usize,
     /// Source port, as in [`FlowKey`].
     source_port: Be16,
     /// Destination port, as in [`FlowKey`].
@@ -31,9 +33,8 @@ struct Quote {
 #[inline(always)]
 pub fn follow(packet: &Packet, scratch: &mut Scratch) -> Option<Outcome> {
     let mut quote = Quote {
-        ip: Ipv4Header::EMPTY,
-        l3: packet.l4 + IcmpHeader::LEN,
-        l4: 0,
+        ip: Ip::quoted().ok()?,
+        l3: packet.ip.l4 + IcmpHeader::LEN,
         source_port: Be16::ZERO,
         destination_port: Be16::ZERO,
     };
@@ -43,8 +44,8 @@ pub fn follow(packet: &Packet, scratch: &mut Scratch) -> Option<Outcome> {
     }
     scratch.reply_key = FlowKey {
         vni,
-        source: Address::from_v4(quote.ip.destination),
-        destination: Address::from_v4(quote.ip.source),
+        source: quote.ip.destination,
+        destination: quote.ip.source,
         source_port: quote.destination_port,
         destination_port: quote.source_port,
         protocol: quote.ip.protocol,
@@ -65,25 +66,24 @@ fn read(packet: &Packet, quote: &mut Quote) -> bool {
 
 #[inline(always)]
 fn try_read(packet: &Packet, quote: &mut Quote) -> Result<(), DropReason> {
-    quote.ip = packet.skb.load(quote.l3)?;
     // A quote is shorter than the packet was.
-    let header_len = quote.ip.header_len(u32::MAX);
-    quote.l4 = quote.l3 + header_len.ok_or(DropReason::Malformed)?;
-    if quote.ip.is_fragment() {
+    let is_v4 = packet.ip.is_v4;
+    quote.ip.read(packet.skb, quote.l3, is_v4, u32::MAX)?;
+    if quote.ip.is_fragment {
         return Err(DropReason::Fragment);
     }
     match quote.ip.protocol {
         TCP | UDP => {
             // TCP's ports lie where UDP's do.
-            let ports: UdpHeader = packet.skb.load(quote.l4)?;
+            let ports: UdpHeader = packet.skb.load(quote.ip.l4)?;
             quote.source_port = ports.source;
             quote.destination_port = ports.destination;
         }
-        ICMP => {
-            let icmp: IcmpHeader = packet.skb.load(quote.l4)?;
-            match icmp.kind {
-                IcmpHeader::ECHO_REQUEST => quote.source_port = icmp.id,
-                IcmpHeader::ECHO_REPLY => quote.destination_port = icmp.id,
+        protocol if protocol == headers::icmp(is_v4) => {
+            let icmp: IcmpHeader = packet.skb.load(quote.ip.l4)?;
+            match icmp.message(is_v4) {
+                IcmpMessage::EchoRequest => quote.source_port = icmp.id,
+                IcmpMessage::EchoReply => quote.destination_port = icmp.id,
                 _ => return Err(DropReason::IcmpNotTranslated),
             }
         }
@@ -109,53 +109,62 @@ fn translate(packet: &Packet, scratch: &mut Scratch, quote: &Quote, flow: &Flow)
 
 #[inline(always)]
 fn try_translate(packet: &Packet, scratch: &mut Scratch, quote: &Quote, flow: &Flow) -> Outcome {
-    restore_addresses(packet, quote, flow)?;
-    restore_ports(packet, quote, flow)?;
-    scratch.forward = Flow {
-        source: if packet.ip.source == quote.ip.destination {
-            flow.source
-        } else {
-            packet.source()
-        },
-        // The error itself has no ports.
-        source_port: packet.source_port,
-        destination_port: packet.destination_port,
-        ..*flow
-    };
+    let difference = difference(quote.ip, &flow.destination, &flow.source);
+    restore_addresses(packet, quote, flow, difference)?;
+    restore_ports(packet, quote, flow, difference)?;
+    scratch.forward = *flow;
+    if packet.ip.source != quote.ip.destination {
+        scratch.forward.source = packet.ip.source;
+    }
+    // The error itself has no ports.
+    scratch.forward.source_port = packet.source_port;
+    scratch.forward.destination_port = packet.destination_port;
     deliver::by_flow(packet, &scratch.forward)
 }
 
-/// The quoted header as it was before the rewrite. The message's checksum stays, as the header's
-/// own makes up for the addresses.
+/// The quoted addresses as they were before the rewrite. In IPv4 the message's checksum stays, as
+/// the quoted header's own makes up for them.
 #[inline(always)]
-fn restore_addresses(packet: &Packet, quote: &Quote, flow: &Flow) -> Result<(), DropReason> {
-    let mut ip = quote.ip;
-    ip.source = flow.destination.v4();
-    ip.destination = flow.source.v4();
-    ip.checksum = checksum::replace_word(ip.checksum, quote.ip.source, ip.source);
-    ip.checksum = checksum::replace_word(ip.checksum, quote.ip.destination, ip.destination);
-    packet.skb.store(quote.l3, &ip)
+fn restore_addresses(
+    packet: &Packet,
+    quote: &Quote,
+    flow: &Flow,
+    difference: u32,
+) -> Result<(), DropReason> {
+    let (skb, ip) = (packet.skb, &*quote.ip);
+    if ip.is_v4 {
+        let at = quote.l3 + Ipv4Header::CHECKSUM;
+        let checksum: Be16 = skb.load(at)?;
+        skb.store(at, &checksum::replace_by(checksum, difference))?;
+    } else {
+        skb.replace_icmp(packet.ip.l4 + IcmpHeader::CHECKSUM, difference)?;
+    }
+    store_addresses(skb, quote.l3, ip.is_v4, &flow.destination, &flow.source)
 }
 
 /// The quoted ports as they were before the rewrite, and the checksum over them if it is quoted.
 #[inline(always)]
-fn restore_ports(packet: &Packet, quote: &Quote, flow: &Flow) -> Result<(), DropReason> {
+fn restore_ports(
+    packet: &Packet,
+    quote: &Quote,
+    flow: &Flow,
+    difference: u32,
+) -> Result<(), DropReason> {
     let (source_at, destination_at, checksum_at) = match quote.ip.protocol {
         TCP => (0, size_of::<Be16>(), TcpHeader::CHECKSUM),
         UDP => (0, size_of::<Be16>(), UdpHeader::CHECKSUM),
         _ => (IcmpHeader::ID, IcmpHeader::ID, IcmpHeader::CHECKSUM),
     };
-    let end = L3 + packet.ip.total_len.get() as usize;
-    if quote.l4 + checksum_at + size_of::<Be16>() <= end {
-        let before: Be16 = packet.skb.load(quote.l4 + checksum_at)?;
-        let after = transport_checksum(quote, flow, before);
-        replace(packet, quote.l4 + checksum_at, before, after)?;
+    if quote.ip.l4 + checksum_at + size_of::<Be16>() <= packet.ip.end {
+        let before: Be16 = packet.skb.load(quote.ip.l4 + checksum_at)?;
+        let after = transport_checksum(quote, flow, difference, before);
+        replace(packet, quote.ip.l4 + checksum_at, before, after)?;
     }
     let (source, destination) = (flow.destination_port, flow.source_port);
-    replace(packet, quote.l4 + source_at, quote.source_port, source)?;
+    replace(packet, quote.ip.l4 + source_at, quote.source_port, source)?;
     replace(
         packet,
-        quote.l4 + destination_at,
+        quote.ip.l4 + destination_at,
         quote.destination_port,
         destination,
     )
@@ -163,17 +172,15 @@ fn restore_ports(packet: &Packet, quote: &Quote, flow: &Flow) -> Result<(), Drop
 
 /// The quoted packet's TCP, UDP or ICMP checksum as it was before the rewrite.
 #[inline(always)]
-fn transport_checksum(quote: &Quote, flow: &Flow, before: Be16) -> Be16 {
+fn transport_checksum(quote: &Quote, flow: &Flow, difference: u32, before: Be16) -> Be16 {
     let is_udp = quote.ip.protocol == UDP;
     if is_udp && before == Be16::ZERO {
         return before;
     }
-    let (source, destination) = (flow.destination, flow.source);
     let after = checksum::replace(before, quote.source_port, flow.destination_port);
     let mut after = checksum::replace(after, quote.destination_port, flow.source_port);
     if quote.ip.protocol != ICMP {
-        after = checksum::replace_word(after, quote.ip.source, source.v4());
-        after = checksum::replace_word(after, quote.ip.destination, destination.v4());
+        after = checksum::replace_by(after, difference);
     }
     if is_udp && after == Be16::ZERO {
         return UdpHeader::ZERO_SUM;
@@ -187,7 +194,7 @@ fn replace(packet: &Packet, at: usize, from: Be16, to: Be16) -> Result<(), DropR
     if from == to {
         return Ok(());
     }
-    let checksum_at = packet.l4 + IcmpHeader::CHECKSUM;
+    let checksum_at = packet.ip.l4 + IcmpHeader::CHECKSUM;
     packet.skb.replace_l4_field(checksum_at, from, to, false)?;
     packet.skb.store(at, &to)
 }

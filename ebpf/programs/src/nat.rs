@@ -1,9 +1,11 @@
 //! Rewrites a packet's addresses and ports, and what its checksums say about them.
 
-use orch_ebpf_common::headers::{IcmpHeader, Ipv4Header, TcpHeader, UdpHeader};
-use orch_ebpf_common::{Be16, Be32, DropReason, Flow};
+use orch_ebpf_common::headers::{IcmpHeader, Ipv4Header, Ipv6Header, TcpHeader, UdpHeader};
+use orch_ebpf_common::{Address, Be16, Config, DropReason, Flow, checksum};
 
+use crate::ip::Ip;
 use crate::packet::{Kind, L3, Packet};
+use crate::skb::Skb;
 
 /// Makes the packet look as the flow says; `false` if the kernel refused a change.
 #[inline(never)]
@@ -11,19 +13,35 @@ pub fn rewrite(packet: &Packet, flow: &Flow) -> bool {
     try_rewrite(packet, flow).is_ok()
 }
 
+/// Writes both addresses of the IP header at `l3`, and nothing else.
+#[inline(always)]
+pub fn store_addresses(
+    skb: Skb,
+    l3: usize,
+    is_v4: bool,
+    source: &Address,
+    destination: &Address,
+) -> Result<(), DropReason> {
+    if is_v4 {
+        skb.store(l3 + Ipv4Header::SOURCE, &source.v4())?;
+        return skb.store(l3 + Ipv4Header::DESTINATION, &destination.v4());
+    }
+    skb.store(l3 + Ipv6Header::SOURCE, source)?;
+    skb.store(l3 + Ipv6Header::DESTINATION, destination)
+}
+
+/// What has to be added to sums over a header's addresses when these change. Out of line, as the
+/// words of four addresses fill a stack.
+#[inline(never)]
+pub fn difference(ip: &Ip, source: &Address, destination: &Address) -> u32 {
+    checksum::difference(&ip.source, source) + checksum::difference(&ip.destination, destination)
+}
+
 #[inline(always)]
 fn try_rewrite(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
-    let (source, destination) = (flow.source.v4(), flow.destination.v4());
-    if source != packet.ip.source {
-        address(packet, Ipv4Header::SOURCE, packet.ip.source, source)?;
-    }
-    if destination != packet.ip.destination {
-        address(
-            packet,
-            Ipv4Header::DESTINATION,
-            packet.ip.destination,
-            destination,
-        )?;
+    let ip = &*packet.ip;
+    if flow.source != ip.source || flow.destination != ip.destination {
+        addresses(packet, &flow.source, &flow.destination)?;
     }
     let (source_at, destination_at) = match packet.kind {
         Kind::EchoRequest | Kind::EchoReply => (IcmpHeader::ID, IcmpHeader::ID),
@@ -46,7 +64,7 @@ fn try_rewrite(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
 
 #[inline(always)]
 fn checksum_at(packet: &Packet) -> usize {
-    packet.l4
+    packet.ip.l4
         + match packet.kind {
             Kind::Tcp => TcpHeader::CHECKSUM,
             Kind::Udp => UdpHeader::CHECKSUM,
@@ -54,16 +72,36 @@ fn checksum_at(packet: &Packet) -> usize {
         }
 }
 
+/// Whether the transport's checksum covers the addresses.
 #[inline(always)]
-fn address(packet: &Packet, field: usize, from: Be32, to: Be32) -> Result<(), DropReason> {
-    if matches!(packet.kind, Kind::Tcp | Kind::Udp) {
+fn covers_addresses(packet: &Packet) -> bool {
+    match packet.kind {
+        Kind::Tcp | Kind::Udp => true,
+        Kind::Fragment | Kind::Other => false,
+        _ => !packet.ip.is_v4,
+    }
+}
+
+#[inline(always)]
+fn addresses(packet: &Packet, source: &Address, destination: &Address) -> Result<(), DropReason> {
+    let ip = &*packet.ip;
+    let difference = difference(ip, source, destination);
+    if covers_addresses(packet) {
         let is_udp = packet.kind == Kind::Udp;
+        let knows_v6 = packet.config.flags & Config::CHECKSUM_FLAG_V6 != 0;
+        packet.skb.replace_l4_pseudo_header(
+            checksum_at(packet),
+            difference,
+            is_udp,
+            !ip.is_v4 && knows_v6,
+        )?;
+    }
+    if ip.is_v4 {
         packet
             .skb
-            .replace_l4_address(checksum_at(packet), from, to, is_udp)?;
+            .replace_l3(L3 + Ipv4Header::CHECKSUM, difference)?;
     }
-    packet.skb.replace_l3(L3 + Ipv4Header::CHECKSUM, from, to)?;
-    packet.skb.store(L3 + field, &to)
+    store_addresses(packet.skb, L3, ip.is_v4, source, destination)
 }
 
 #[inline(always)]
@@ -72,5 +110,5 @@ fn port(packet: &Packet, field: usize, from: Be16, to: Be16) -> Result<(), DropR
     packet
         .skb
         .replace_l4_field(checksum_at(packet), from, to, is_udp)?;
-    packet.skb.store(packet.l4 + field, &to)
+    packet.skb.store(packet.ip.l4 + field, &to)
 }

@@ -1,8 +1,8 @@
 //! What tasks of other hosts send, and outside clients through them.
 
-use orch_ebpf_common::headers::ETHERTYPE_IPV4;
 use orch_ebpf_common::{DropReason, EndpointKey};
 
+use crate::ip::Ip;
 use crate::packet::Packet;
 use crate::scratch::scratch;
 use crate::skb::Skb;
@@ -12,12 +12,14 @@ use crate::{Outcome, deliver, flow, maps};
 #[inline(always)]
 pub fn ingress(skb: Skb) -> Outcome {
     let config = maps::config()?;
-    let (vni, node) = skb.tunnel_source().ok_or(DropReason::UnknownPeer)?;
+    let (vni, node) = skb
+        .tunnel_source(config.node.is_v4())
+        .ok_or(DropReason::UnknownPeer)?;
     maps::peer(&node).ok_or(DropReason::UnknownPeer)?;
-    if skb.ether_type() != ETHERTYPE_IPV4 {
+    if !skb.is_ip() {
         return Err(DropReason::UnsupportedEtherType);
     }
-    let mut packet = Packet::new(skb, config);
+    let mut packet = Packet::new(skb, config, Ip::outer()?);
     packet.read()?;
     let scratch = scratch()?;
     scratch.key = packet.key(vni);
@@ -26,7 +28,7 @@ pub fn ingress(skb: Skb) -> Outcome {
     }
     let to = EndpointKey {
         vni,
-        address: packet.destination(),
+        address: packet.ip.destination,
     };
     let Some(endpoint) = maps::endpoint(&to) else {
         maps::network(&vni).ok_or(DropReason::UnknownNetwork)?;
@@ -38,7 +40,7 @@ pub fn ingress(skb: Skb) -> Outcome {
     }
     let from = EndpointKey {
         vni,
-        address: packet.source(),
+        address: packet.ip.source,
     };
     if packet.has_flow() && maps::endpoint(&from).is_none() {
         flow::remember_ingress(scratch, vni, node)?;

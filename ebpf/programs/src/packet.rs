@@ -1,13 +1,14 @@
-//! An IPv4 packet, parsed once.
+//! An IP packet, parsed once.
 
 use orch_ebpf_common::headers::{
-    self, EthernetHeader, IcmpHeader, Ipv4Header, TcpHeader, UdpHeader,
+    self, ETHERTYPE_IPV4, EthernetHeader, IcmpHeader, IcmpMessage, TcpHeader, UdpHeader,
 };
-use orch_ebpf_common::{Address, Be16, Config, DropReason, FlowKey, Vni, dns};
+use orch_ebpf_common::{Be16, Config, DropReason, FlowKey, Vni, dns};
 
-use crate::skb::Skb;
+use crate::ip::Ip;
+use crate::skb::{Skb, Wire};
 
-/// Where the IPv4 header begins.
+/// Where the IP header begins.
 pub const L3: usize = EthernetHeader::LEN;
 
 /// What a packet carries, as far as the paths differ.
@@ -23,6 +24,8 @@ pub enum Kind {
     EchoReply,
     /// An ICMP error, which quotes the packet that it is about.
     IcmpError,
+    /// An ICMPv6 message between neighbours of a link, such as a neighbour solicitation.
+    Neighbour,
     /// Any other ICMP message.
     OtherIcmp,
     /// A part of a datagram; it has no ports.
@@ -31,16 +34,14 @@ pub enum Kind {
     Other,
 }
 
-/// An IPv4 packet.
+/// An IP packet.
 pub struct Packet {
     /// Its buffer.
     pub skb: Skb,
     /// What is known about this host.
     pub config: &'static Config,
-    /// Its header.
-    pub ip: Ipv4Header,
-    /// Where the transport header begins.
-    pub l4: usize,
+    /// What its IP header says.
+    pub ip: &'static mut Ip,
     /// What it carries.
     pub kind: Kind,
     /// Whether it is the first segment of a TCP connection.
@@ -58,12 +59,11 @@ impl Packet {
     /// compiler splits the buffer's pointer when it moves a `Result` that holds it, and the
     /// verifier refuses that.
     #[inline(always)]
-    pub fn new(skb: Skb, config: &'static Config) -> Self {
+    pub fn new(skb: Skb, config: &'static Config, ip: &'static mut Ip) -> Self {
         Self {
             skb,
             config,
-            ip: Ipv4Header::EMPTY,
-            l4: L3,
+            ip,
             kind: Kind::Other,
             tcp_opens: false,
             tcp_closes: false,
@@ -72,19 +72,19 @@ impl Packet {
         }
     }
 
-    /// Reads the headers of a packet whose EtherType says IPv4.
+    /// Reads the headers of a packet whose EtherType says IPv4 or IPv6.
     #[inline(always)]
     pub fn read(&mut self) -> Result<(), DropReason> {
-        self.ip = self.skb.load(L3)?;
+        let is_v4 = self.skb.ether_type() == ETHERTYPE_IPV4;
         let available = self.skb.len().wrapping_sub(L3 as u32);
-        self.l4 = L3 + self.ip.header_len(available).ok_or(DropReason::Malformed)?;
-        if self.ip.is_fragment() {
+        self.ip.read(self.skb, L3, is_v4, available)?;
+        if self.ip.is_fragment {
             self.kind = Kind::Fragment;
             return Ok(());
         }
         match self.ip.protocol {
             headers::TCP => {
-                let tcp: TcpHeader = self.skb.load(self.l4)?;
+                let tcp: TcpHeader = self.transport()?;
                 self.kind = Kind::Tcp;
                 self.tcp_opens = tcp.opens();
                 self.tcp_closes = tcp.closes();
@@ -92,47 +92,43 @@ impl Packet {
                 self.destination_port = tcp.destination;
             }
             headers::UDP => {
-                let udp: UdpHeader = self.skb.load(self.l4)?;
+                let udp: UdpHeader = self.transport()?;
                 self.kind = Kind::Udp;
                 self.source_port = udp.source;
                 self.destination_port = udp.destination;
             }
-            headers::ICMP => self.read_icmp()?,
+            protocol if protocol == headers::icmp(is_v4) => self.read_icmp()?,
             _ => {}
         }
         Ok(())
     }
 
+    /// The transport header, or the beginning of it.
+    #[inline(always)]
+    pub fn transport<T: Wire>(&self) -> Result<T, DropReason> {
+        if self.ip.l4 + size_of::<T>() > self.ip.end {
+            return Err(DropReason::Malformed);
+        }
+        self.skb.load(self.ip.l4)
+    }
+
     #[inline(always)]
     fn read_icmp(&mut self) -> Result<(), DropReason> {
-        let icmp: IcmpHeader = self.skb.load(self.l4)?;
-        match icmp.kind {
-            IcmpHeader::ECHO_REQUEST => {
-                self.kind = Kind::EchoRequest;
+        let icmp: IcmpHeader = self.transport()?;
+        self.kind = match icmp.message(self.ip.is_v4) {
+            IcmpMessage::EchoRequest => {
                 self.source_port = icmp.id;
+                Kind::EchoRequest
             }
-            IcmpHeader::ECHO_REPLY => {
-                self.kind = Kind::EchoReply;
+            IcmpMessage::EchoReply => {
                 self.destination_port = icmp.id;
+                Kind::EchoReply
             }
-            IcmpHeader::UNREACHABLE | IcmpHeader::TIME_EXCEEDED | IcmpHeader::PARAMETER_PROBLEM => {
-                self.kind = Kind::IcmpError;
-            }
-            _ => self.kind = Kind::OtherIcmp,
-        }
+            IcmpMessage::Error => Kind::IcmpError,
+            IcmpMessage::Neighbour => Kind::Neighbour,
+            IcmpMessage::Other => Kind::OtherIcmp,
+        };
         Ok(())
-    }
-
-    /// Source address.
-    #[inline(always)]
-    pub fn source(&self) -> Address {
-        Address::from_v4(self.ip.source)
-    }
-
-    /// Destination address.
-    #[inline(always)]
-    pub fn destination(&self) -> Address {
-        Address::from_v4(self.ip.destination)
     }
 
     /// Whether it belongs to a conversation that can be translated.
@@ -161,8 +157,8 @@ impl Packet {
     pub fn key(&self, vni: Vni) -> FlowKey {
         FlowKey {
             vni,
-            source: self.source(),
-            destination: self.destination(),
+            source: self.ip.source,
+            destination: self.ip.destination,
             source_port: self.source_port,
             destination_port: self.destination_port,
             protocol: self.ip.protocol,

@@ -8,7 +8,7 @@ use orch_ebpf_common::{
 use crate::flow::{self, ReplyPath, SourcePort};
 use crate::packet::{Kind, Packet};
 use crate::scratch::Scratch;
-use crate::{Outcome, icmp, maps, skb, tcp_reset};
+use crate::{Outcome, egress, icmp, maps, skb, tcp_reset};
 
 /// Whether the backend of a flow, if it has one, is still in the set of the frontend that it was
 /// chosen from.
@@ -89,7 +89,7 @@ pub fn published(
         return Ok(flow::open(packet, scratch, reply_path, SourcePort::Kept));
     }
     // A task's address means nothing in the backend's network: the host's stands for it.
-    scratch.forward.source = packet.config.node;
+    scratch.forward.source = egress::source(packet)?;
     Ok(flow::open(
         packet,
         scratch,
@@ -119,7 +119,11 @@ fn choose(
     match packet.kind {
         Kind::Tcp | Kind::Udp => {}
         Kind::Fragment => return Err(DropReason::Fragment),
-        Kind::EchoReply | Kind::EchoRequest | Kind::IcmpError | Kind::OtherIcmp => {
+        Kind::EchoReply
+        | Kind::EchoRequest
+        | Kind::IcmpError
+        | Kind::Neighbour
+        | Kind::OtherIcmp => {
             return Err(DropReason::IcmpNotTranslated);
         }
         Kind::Other => return Err(DropReason::UnsupportedProtocol),

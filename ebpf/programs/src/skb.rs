@@ -4,8 +4,8 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::{
-    __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_ZERO_CSUM_TX,
-    bpf_tunnel_key,
+    __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_TUNINFO_IPV6,
+    BPF_F_ZERO_CSUM_TX, bpf_tunnel_key,
 };
 use aya_ebpf::helpers::generated::{
     bpf_csum_diff, bpf_get_prandom_u32, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect,
@@ -16,7 +16,8 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::programs::TcContext;
 use orch_ebpf_common::dns::{DnsHeader, QuestionTail};
 use orch_ebpf_common::headers::{
-    ArpMessage, EthernetHeader, IcmpHeader, Ipv4Header, TcpHeader, UdpHeader,
+    ArpMessage, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, ExtensionHeader, FragmentHeader,
+    IcmpHeader, Ipv4Header, Ipv6Header, NeighbourMessage, TcpHeader, UdpHeader,
 };
 use orch_ebpf_common::{Address, Be16, Be32, DropReason, MacAddress, Vni};
 
@@ -41,10 +42,15 @@ wire!(
     u8,
     Be16,
     Be32,
+    Address,
     MacAddress,
     EthernetHeader,
     ArpMessage,
+    NeighbourMessage,
     Ipv4Header,
+    Ipv6Header,
+    ExtensionHeader,
+    FragmentHeader,
     TcpHeader,
     UdpHeader,
     IcmpHeader,
@@ -53,6 +59,8 @@ wire!(
 );
 
 const PACKET_HOST: u32 = 0;
+/// The checksum is of an IPv6 packet (`include/uapi/linux/bpf.h`, since Linux 6.16).
+const BPF_F_IPV6: u64 = 1 << 7;
 /// Tunnel packets start with this many hops to go.
 const TUNNEL_TTL: u8 = 64;
 
@@ -81,6 +89,12 @@ impl Skb {
     pub fn ether_type(self) -> u16 {
         // SAFETY: see above.
         u16::from_be(unsafe { (*self.0).protocol } as u16)
+    }
+
+    /// Whether that is an IP packet.
+    #[inline(always)]
+    pub fn is_ip(self) -> bool {
+        matches!(self.ether_type(), ETHERTYPE_IPV4 | ETHERTYPE_IPV6)
     }
 
     /// The device it came in by.
@@ -159,27 +173,36 @@ impl Skb {
         rewritten(unsafe { bpf_skb_change_tail(self.0, len as u32, 0) })
     }
 
-    /// Adapts the IPv4 header's checksum to a changed address.
+    /// Adapts the IPv4 header's checksum to a difference in what it covers.
     #[inline(always)]
-    pub fn replace_l3(self, offset: usize, from: Be32, to: Be32) -> Result<(), DropReason> {
-        let (from, to) = (from.raw().into(), to.raw().into());
+    pub fn replace_l3(self, offset: usize, difference: u32) -> Result<(), DropReason> {
         // SAFETY: see above.
-        rewritten(unsafe { bpf_l3_csum_replace(self.0, offset as u32, from, to, 4) })
+        rewritten(unsafe { bpf_l3_csum_replace(self.0, offset as u32, 0, difference.into(), 0) })
     }
 
-    /// Adapts a TCP or UDP checksum to a changed address; a UDP checksum of zero stays.
+    /// Adapts a TCP, UDP or ICMPv6 checksum to a difference in the pseudo header; a UDP checksum
+    /// of zero stays. `is_v6` only where the kernel knows that flag.
     #[inline(always)]
-    pub fn replace_l4_address(
+    pub fn replace_l4_pseudo_header(
         self,
         offset: usize,
-        from: Be32,
-        to: Be32,
+        difference: u32,
         is_udp: bool,
+        is_v6: bool,
     ) -> Result<(), DropReason> {
-        let flags = u64::from(BPF_F_PSEUDO_HDR) | 4 | mangled(is_udp);
-        let (from, to) = (from.raw().into(), to.raw().into());
+        let family = if is_v6 { BPF_F_IPV6 } else { 0 };
+        let flags = u64::from(BPF_F_PSEUDO_HDR) | mangled(is_udp) | family;
         // SAFETY: see above.
-        rewritten(unsafe { bpf_l4_csum_replace(self.0, offset as u32, from, to, flags) })
+        rewritten(unsafe {
+            bpf_l4_csum_replace(self.0, offset as u32, 0, difference.into(), flags)
+        })
+    }
+
+    /// Adapts an ICMP checksum to a difference in the message.
+    #[inline(always)]
+    pub fn replace_icmp(self, offset: usize, difference: u32) -> Result<(), DropReason> {
+        // SAFETY: see above.
+        rewritten(unsafe { bpf_l4_csum_replace(self.0, offset as u32, 0, difference.into(), 0) })
     }
 
     /// Adapts a TCP, UDP or ICMP checksum to a changed 16-bit field.
@@ -210,35 +233,48 @@ impl Skb {
         self,
         device: u32,
         vni: Vni,
-        local: Address,
-        remote: Address,
+        local: &Address,
+        remote: &Address,
     ) -> Result<i32, DropReason> {
         // SAFETY: plain integers, for which all zeros is a value.
         let mut key: bpf_tunnel_key = unsafe { core::mem::zeroed() };
         key.tunnel_id = vni.get();
         key.tunnel_ttl = TUNNEL_TTL;
-        key.__bindgen_anon_1.remote_ipv4 = remote.v4().get();
-        key.__bindgen_anon_3.local_ipv4 = local.v4().get();
+        let flags = if remote.is_v4() {
+            key.__bindgen_anon_1.remote_ipv4 = remote.v4().get();
+            key.__bindgen_anon_3.local_ipv4 = local.v4().get();
+            BPF_F_ZERO_CSUM_TX
+        } else {
+            key.__bindgen_anon_1.remote_ipv6 = remote.words().map(Be32::raw);
+            key.__bindgen_anon_3.local_ipv6 = local.words().map(Be32::raw);
+            // Receivers need not take a UDP checksum of zero over IPv6 (RFC 6935).
+            BPF_F_TUNINFO_IPV6
+        };
         let size = size_of::<bpf_tunnel_key>() as u32;
-        let flags = u64::from(BPF_F_ZERO_CSUM_TX);
         // SAFETY: see above.
-        rewritten(unsafe { bpf_skb_set_tunnel_key(self.0, &raw mut key, size, flags) })?;
+        rewritten(unsafe { bpf_skb_set_tunnel_key(self.0, &raw mut key, size, flags.into()) })?;
         Ok(self.to_device(device))
     }
 
     /// The network of a packet that came through the tunnel, and the host that sent it.
     #[inline(always)]
-    pub fn tunnel_source(self) -> Option<(Vni, Address)> {
+    pub fn tunnel_source(self, over_v4: bool) -> Option<(Vni, Address)> {
         // SAFETY: plain integers, for which all zeros is a value.
         let mut key: bpf_tunnel_key = unsafe { core::mem::zeroed() };
         let size = size_of::<bpf_tunnel_key>() as u32;
-        // SAFETY: see above; `remote_ipv4` is set, as no IPv6 tunnel is asked for by the flags.
+        let flags = if over_v4 { 0 } else { BPF_F_TUNINFO_IPV6 };
+        // SAFETY: see above; the helper fails if the tunnel is not of the family of the flags, so
+        // that the right one of the addresses is set.
         unsafe {
-            if bpf_skb_get_tunnel_key(self.0, &raw mut key, size, 0) != 0 {
+            if bpf_skb_get_tunnel_key(self.0, &raw mut key, size, flags.into()) != 0 {
                 return None;
             }
-            let remote = Be32::new(key.__bindgen_anon_1.remote_ipv4);
-            Some((Vni::new(key.tunnel_id), Address::from_v4(remote)))
+            let remote = if over_v4 {
+                Address::from_v4(Be32::new(key.__bindgen_anon_1.remote_ipv4))
+            } else {
+                Address::from_words(key.__bindgen_anon_1.remote_ipv6.map(Be32::from_raw))
+            };
+            Some((Vni::new(key.tunnel_id), remote))
         }
     }
 

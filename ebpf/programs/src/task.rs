@@ -1,14 +1,15 @@
 //! What a task sends.
 
-use orch_ebpf_common::headers::{ETHERTYPE_ARP, ETHERTYPE_IPV4};
+use orch_ebpf_common::headers::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use orch_ebpf_common::{
     Address, Attachment, DropReason, EndpointKey, FrontendKey, SandboxAddressKey, Subnet, Vni, dns,
 };
 
+use crate::ip::Ip;
 use crate::packet::{Kind, Packet};
 use crate::scratch::{Scratch, scratch};
 use crate::skb::Skb;
-use crate::{Outcome, arp, deliver, dns as names, egress, flow, icmp, maps, service};
+use crate::{Outcome, arp, deliver, dns as names, egress, flow, icmp, maps, ndp, service};
 
 /// Handles one frame from a task's veth.
 #[inline(always)]
@@ -17,13 +18,16 @@ pub fn ingress(skb: Skb) -> Outcome {
     let attachment = maps::attachment(&skb.ifindex()).ok_or(DropReason::UnknownInterface)?;
     match skb.ether_type() {
         ETHERTYPE_ARP => Ok(arp::answer(skb, attachment)),
-        ETHERTYPE_IPV4 => {
-            let mut packet = Packet::new(skb, config);
+        ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => {
+            let mut packet = Packet::new(skb, config, Ip::outer()?);
             packet.read()?;
-            let vni = source_network(&packet, attachment)?;
-            if packet.ip.is_to_many() {
+            if packet.kind == Kind::Neighbour {
+                return Ok(ndp::answer(&packet, attachment));
+            }
+            if packet.ip.destination.is_to_many() {
                 return Err(DropReason::Multicast);
             }
+            let vni = source_network(&packet, attachment)?;
             let scratch = scratch()?;
             if packet.asks_dns()
                 && let Some(outcome) = names::answer(&packet, scratch, attachment, vni)
@@ -44,8 +48,8 @@ pub fn ingress(skb: Skb) -> Outcome {
 /// through another one than it was asked through; nobody else's address is accepted.
 #[inline(always)]
 fn source_network(packet: &Packet, attachment: &Attachment) -> Result<Vni, DropReason> {
-    let address = packet.source();
-    if address == attachment.v4 {
+    let address = packet.ip.source;
+    if address == attachment.address(packet.ip.is_v4) && address != Address::UNSPECIFIED {
         return Ok(attachment.vni);
     }
     let key = SandboxAddressKey {
@@ -60,7 +64,7 @@ fn source_network(packet: &Packet, attachment: &Attachment) -> Result<Vni, DropR
 /// Where the first packet of a conversation goes.
 #[inline(always)]
 fn decide(packet: &Packet, scratch: &mut Scratch, vni: Vni) -> Outcome {
-    let destination = packet.destination();
+    let destination = packet.ip.destination;
     if let Some(frontend) = maps::frontend(&FrontendKey::vip(vni, destination)) {
         return service::virtual_address(packet, scratch, frontend);
     }
@@ -82,7 +86,7 @@ fn decide(packet: &Packet, scratch: &mut Scratch, vni: Vni) -> Outcome {
 /// An address of the network that is neither a service's nor a task's.
 #[inline(always)]
 fn inside(packet: &Packet, scratch: &mut Scratch, subnet: &Subnet) -> Outcome {
-    let destination = packet.destination();
+    let destination = packet.ip.destination;
     if destination == subnet.broadcast {
         return Err(DropReason::Multicast);
     }
@@ -97,7 +101,7 @@ fn inside(packet: &Packet, scratch: &mut Scratch, subnet: &Subnet) -> Outcome {
         && packet.destination_port == dns::PORT
         && !egress::is_internal(scratch.key.vni)?
     {
-        return egress::to_host(packet, scratch, Address::HOST_LINK);
+        return egress::to_host(packet, scratch, Address::host_link(packet.ip.is_v4));
     }
     service::refuse(packet, scratch)
 }

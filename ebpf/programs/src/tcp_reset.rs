@@ -1,10 +1,10 @@
 //! Refuses TCP segments the way a host without a listener does.
 
-use orch_ebpf_common::headers::{Ipv4Header, TCP, TcpHeader};
+use orch_ebpf_common::headers::{TCP, TcpHeader};
 use orch_ebpf_common::{DropReason, checksum};
 
-use crate::packet::{L3, Packet};
-use crate::{Outcome, verdict};
+use crate::packet::Packet;
+use crate::{Outcome, reply, verdict};
 
 /// Answers a segment with a reset; a reset itself is dropped.
 #[inline(never)]
@@ -14,16 +14,12 @@ pub fn refuse(packet: &Packet) -> i32 {
 
 #[inline(always)]
 fn try_refuse(packet: &Packet) -> Outcome {
-    let tcp: TcpHeader = packet.skb.load(packet.l4)?;
-    let header_len = (packet.l4 - L3) as u16;
-    let segment = packet.ip.total_len.get().saturating_sub(header_len);
+    let tcp: TcpHeader = packet.transport()?;
+    let segment = (packet.ip.end - packet.ip.l4) as u16;
     let mut reset = tcp.reset(segment).ok_or(DropReason::NoBackend)?;
-    let ip = packet.ip.reply(TCP, TcpHeader::LEN as u16);
-    reset.checksum = checksum::finish(reset.sum() + ip.pseudo_sum(TcpHeader::LEN as u16));
-
-    const L4: usize = L3 + Ipv4Header::LEN;
-    packet.skb.resize(L4 + TcpHeader::LEN)?;
-    packet.skb.store(L3, &ip)?;
-    packet.skb.store(L4, &reset)?;
+    let pseudo = reply::pseudo_header(packet, TCP, TcpHeader::LEN);
+    reset.checksum = checksum::finish(reset.sum() + pseudo);
+    let l4 = reply::begin(packet, TCP, TcpHeader::LEN)?;
+    packet.skb.store(l4, &reset)?;
     packet.reflect()
 }

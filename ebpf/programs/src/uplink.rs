@@ -3,10 +3,10 @@
 //! Everything else is the host's own and passes untouched.
 
 use orch_ebpf_common::flow::NAT_PORTS;
-use orch_ebpf_common::headers::ETHERTYPE_IPV4;
 use orch_ebpf_common::{Delivery, EndpointKey, FrontendKey, Vni};
 
 use crate::flow::{self, ReplyPath};
+use crate::ip::Ip;
 use crate::packet::{Kind, Packet};
 use crate::scratch::scratch;
 use crate::skb::Skb;
@@ -15,26 +15,27 @@ use crate::{Outcome, PASS, maps, service};
 /// Handles one frame from an uplink.
 #[inline(always)]
 pub fn ingress(skb: Skb) -> Outcome {
-    if skb.ether_type() != ETHERTYPE_IPV4 {
+    if !skb.is_ip() {
         return Ok(PASS);
     }
     let Ok(config) = maps::config() else {
         return Ok(PASS);
     };
-    let mut packet = Packet::new(skb, config);
+    let mut packet = Packet::new(skb, config, Ip::outer()?);
     if packet.read().is_err() {
         return Ok(PASS);
     }
     let local = EndpointKey {
         vni: Vni::HOST,
-        address: packet.destination(),
+        address: packet.ip.destination,
     };
     if maps::local_address(&local).is_none() {
         return Ok(PASS);
     }
     let frontend = match packet.kind {
         Kind::Tcp | Kind::Udp => {
-            let key = FrontendKey::published(true, packet.ip.protocol, packet.destination_port);
+            let ip = &*packet.ip;
+            let key = FrontendKey::published(ip.is_v4, ip.protocol, packet.destination_port);
             maps::frontend(&key)
         }
         _ => None,

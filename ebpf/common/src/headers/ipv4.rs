@@ -39,20 +39,6 @@ impl Ipv4Header {
     /// Offset of the destination address.
     pub const DESTINATION: usize = core::mem::offset_of!(Self, destination);
 
-    /// All zeros.
-    pub const EMPTY: Self = Self {
-        version_ihl: 0,
-        tos: 0,
-        total_len: Be16::ZERO,
-        id: Be16::ZERO,
-        fragment: Be16::ZERO,
-        ttl: 0,
-        protocol: 0,
-        checksum: Be16::ZERO,
-        source: Be32::ZERO,
-        destination: Be32::ZERO,
-    };
-
     const MORE_FRAGMENTS: u16 = 0x2000;
     const DONT_FRAGMENT: u16 = 0x4000;
     const OFFSET: u16 = 0x1fff;
@@ -76,15 +62,9 @@ impl Ipv4Header {
         self.fragment.get() & (Self::MORE_FRAGMENTS | Self::OFFSET) != 0
     }
 
-    /// Whether it is for many: multicast, or broadcast on the link.
+    /// The header of a packet that this host makes and that carries `payload` bytes.
     #[inline(always)]
-    pub const fn is_to_many(&self) -> bool {
-        self.destination.get() >> 28 == 0xe || self.destination.get() == u32::MAX
-    }
-
-    /// The header of an answer to this packet's sender that carries `payload` bytes.
-    #[inline(always)]
-    pub fn reply(&self, protocol: u8, payload: u16) -> Self {
+    pub fn new(source: Be32, destination: Be32, protocol: u8, payload: u16) -> Self {
         let mut header = Self {
             version_ihl: 0x45,
             tos: 0,
@@ -94,8 +74,8 @@ impl Ipv4Header {
             ttl: 64,
             protocol,
             checksum: Be16::ZERO,
-            source: self.destination,
-            destination: self.source,
+            source,
+            destination,
         };
         header.checksum = checksum::finish(header.sum());
         header
@@ -112,15 +92,6 @@ impl Ipv4Header {
             + self.checksum.raw() as u32
             + checksum::add_word(0, self.source)
             + checksum::add_word(0, self.destination)
-    }
-
-    /// One's complement sum of the pseudo header that TCP and UDP checksums begin with.
-    #[inline(always)]
-    pub fn pseudo_sum(&self, payload: u16) -> u32 {
-        checksum::add_word(0, self.source)
-            + checksum::add_word(0, self.destination)
-            + checksum::add_pair(0, 0, self.protocol)
-            + Be16::new(payload).raw() as u32
     }
 }
 
@@ -145,7 +116,8 @@ mod tests {
     #[test]
     fn a_right_header_sums_to_all_ones() {
         assert_eq!(checksum::finish(HEADER.sum()), Be16::ZERO);
-        assert_eq!(checksum::finish(HEADER.reply(ICMP, 8).sum()), Be16::ZERO);
+        let made = Ipv4Header::new(HEADER.source, HEADER.destination, ICMP, 8);
+        assert_eq!(checksum::finish(made.sum()), Be16::ZERO);
     }
 
     #[test]
@@ -190,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_and_multicast_are_recognised() {
+    fn fragments_are_recognised() {
         assert!(!HEADER.is_fragment());
         assert!(
             Ipv4Header {
@@ -206,14 +178,5 @@ mod tests {
             }
             .is_fragment()
         );
-        let to = |bytes| Ipv4Header {
-            destination: Be32::from_bytes(bytes),
-            ..HEADER
-        };
-        assert!(!HEADER.is_to_many());
-        assert!(to([224, 0, 0, 1]).is_to_many());
-        assert!(to([239, 255, 255, 255]).is_to_many());
-        assert!(to([255, 255, 255, 255]).is_to_many());
-        assert!(!to([240, 0, 0, 1]).is_to_many());
     }
 }

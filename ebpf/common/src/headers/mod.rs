@@ -6,18 +6,24 @@ use crate::bytes::Be16;
 mod arp;
 mod icmp;
 mod ipv4;
+mod ipv6;
+mod neighbour;
 pub mod sctp;
 mod tcp;
 pub mod tcp_options;
 
 pub use arp::ArpMessage;
-pub use icmp::IcmpHeader;
+pub use icmp::{IcmpHeader, IcmpMessage, Unreachable};
 pub use ipv4::Ipv4Header;
+pub use ipv6::{ExtensionHeader, FragmentHeader, Ipv6Header};
+pub use neighbour::NeighbourMessage;
 pub use sctp::SctpHeader;
 pub use tcp::TcpHeader;
 
 /// IP protocol number of ICMP.
 pub const ICMP: u8 = 1;
+/// IP protocol number of ICMPv6.
+pub const ICMP_V6: u8 = 58;
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;
 /// IP protocol number of UDP.
@@ -29,6 +35,14 @@ pub const SCTP: u8 = 132;
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// EtherType of ARP.
 pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+
+/// IP protocol number of a family's ICMP.
+#[inline(always)]
+pub const fn icmp(is_v4: bool) -> u8 {
+    if is_v4 { ICMP } else { ICMP_V6 }
+}
 
 /// An Ethernet header without tags.
 #[repr(C)]
@@ -79,6 +93,10 @@ mod tests {
         assert_eq!(EthernetHeader::LEN, 14);
         assert_eq!(size_of::<ArpMessage>(), 28);
         assert_eq!(Ipv4Header::LEN, 20);
+        assert_eq!((Ipv6Header::LEN, Ipv6Header::SOURCE), (40, 8));
+        assert_eq!(size_of::<ExtensionHeader>(), 2);
+        assert_eq!(FragmentHeader::LEN, 8);
+        assert_eq!((NeighbourMessage::LEN, NeighbourMessage::OPTION), (32, 24));
         assert_eq!(TcpHeader::LEN, 20);
         assert_eq!(UdpHeader::LEN, 8);
         assert_eq!(IcmpHeader::LEN, 8);
