@@ -1,12 +1,15 @@
 //! Names that are answered in the kernel.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use orch_ebpf_common::Vni;
 
 use crate::frames::{FROM_CLIENT, TO_CLIENT, udp, udp_without_checksum};
-use crate::world::{CLIENT, LOCAL, OUTSIDE, REDIRECT, REMOTE, VIP, VNI, World};
+use crate::world::{
+    CLIENT, CLIENT_V6, GATEWAY_V6, LOCAL, OUTSIDE, REDIRECT, REMOTE, REMOTE_V6, VIP, VIP_V6, VNI,
+    World,
+};
 
 const CLIENT_SIDE: (Ipv4Addr, u16) = (CLIENT, 33333);
 /// Any address counts as a name server.
@@ -35,13 +38,21 @@ fn query(name: &str, kind: u16) -> Vec<u8> {
 }
 
 /// The answer to [`query`].
-fn answer(name: &str, kind: u16, addresses: &[Ipv4Addr]) -> Vec<u8> {
+fn answer(name: &str, kind: u16, addresses: &[IpAddr]) -> Vec<u8> {
     let count = u8::try_from(addresses.len()).unwrap();
     let mut message = vec![0xbe, 0xef, 0x85, 0x80, 0, 1, 0, count, 0, 0, 0, 0];
     message.extend(&query(name, kind)[12..]);
     for address in addresses {
-        message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
-        message.extend(address.octets());
+        match address {
+            IpAddr::V4(address) => {
+                message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
+                message.extend(address.octets());
+            }
+            IpAddr::V6(address) => {
+                message.extend([0xc0, 12, 0, 28, 0, 1, 0, 0, 0, 5, 0, 16]);
+                message.extend(address.octets());
+            }
+        }
     }
     message
 }
@@ -65,11 +76,11 @@ fn a_service_s_name_is_its_vip() {
     let mut world = World::new();
     world.name(VNI, "redis2", &[VIP]);
     let asked = ask(&mut world, &query("redis2", A));
-    assert_eq!(asked, answered(&answer("redis2", A, &[VIP])));
+    assert_eq!(asked, answered(&answer("redis2", A, &[VIP.into()])));
     let capitals = ask(&mut world, &query("ReDis2", A));
     assert_eq!(
         capitals,
-        answered(&answer("ReDis2", A, &[VIP])),
+        answered(&answer("ReDis2", A, &[VIP.into()])),
         "asked as written, case kept"
     );
 }
@@ -83,7 +94,7 @@ fn an_edns_record_is_tolerated() {
     message.extend([0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(
         ask(&mut world, &message),
-        answered(&answer("redis2", A, &[VIP]))
+        answered(&answer("redis2", A, &[VIP.into()]))
     );
 }
 
@@ -107,6 +118,7 @@ fn task_addresses_are_rotated() {
         .map(|start| {
             let mut rotated = tasks;
             rotated.rotate_left(start);
+            let rotated = rotated.map(IpAddr::from);
             answered(&answer("tasks.redis2", A, &rotated))
         })
         .collect();
@@ -119,21 +131,78 @@ fn task_addresses_are_rotated() {
     assert_eq!(seen, BTreeSet::from([0, 1, 2]));
 }
 
+/// The answer to [`query`] when only `addresses` of more fit.
+fn truncated(name: &str, kind: u16, addresses: &[IpAddr]) -> Vec<u8> {
+    let mut message = answer(name, kind, addresses);
+    message[2] |= 0x02;
+    message
+}
+
 #[test]
-fn of_many_addresses_sixteen_are_answered() {
+fn of_many_addresses_those_are_answered_that_fit() {
     let mut world = World::new();
-    let tasks: Vec<_> = (10..42)
-        .map(|last| Ipv4Addr::new(10, 0, 10, last))
-        .collect();
+    let v4 = (10..42).map(|last| IpAddr::from([10, 0, 10, last]));
+    let v6 = (10..42).map(|last| IpAddr::from([0xfd00, 10, 0, 0, 0, 0, 0, last]));
+    let tasks: Vec<_> = v4.chain(v6).collect();
     let long = format!("{}.{}", "x".repeat(63), "y".repeat(61));
-    world.name(VNI, &long, &tasks);
-    let (verdict, frame) = ask(&mut world, &query(&long, A));
-    assert_eq!(verdict, REDIRECT);
-    assert_eq!(frame.len(), 42 + query(&long, A).len() + 16 * 16);
-    let first = Ipv4Addr::from(<[u8; 4]>::try_from(&frame[42 + 12 + 131 + 12..][..4]).unwrap());
-    let start = tasks.iter().position(|task| *task == first).unwrap();
-    let rotated: Vec<_> = (0..16).map(|step| tasks[(start + step) % 32]).collect();
-    assert_eq!((verdict, frame), answered(&answer(&long, A, &rotated)));
+    for (name, fit_v4, fit_v6) in [("tasks.redis2", 30, 17), (&long, 23, 13)] {
+        world.name_all(VNI, name, &tasks);
+        for (kind, fit, of_family) in [(A, fit_v4, &tasks[..32]), (AAAA, fit_v6, &tasks[32..])] {
+            let got = ask(&mut world, &query(name, kind));
+            let rotated = |start| of_family.iter().cycle().skip(start).take(fit).copied();
+            let expected = |start| {
+                let addresses: Vec<_> = rotated(start).collect();
+                answered(&truncated(name, kind, &addresses))
+            };
+            assert!(got.1.len() <= 42 + 512);
+            assert!(
+                (0..32).any(|start| got == expected(start)),
+                "{name} {kind}: {got:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_name_has_addresses_of_both_families() {
+    let mut world = World::new();
+    world.name_all(VNI, "redis2", &[VIP.into(), VIP_V6.into()]);
+    world.name_all(VNI, "six", &[VIP_V6.into()]);
+    let v6 = answer("redis2", AAAA, &[VIP_V6.into()]);
+    assert_eq!(
+        ask(&mut world, &query("redis2", A)),
+        answered(&answer("redis2", A, &[VIP.into()]))
+    );
+    assert_eq!(ask(&mut world, &query("redis2", AAAA)), answered(&v6));
+    assert_eq!(
+        ask(&mut world, &query("six", A)),
+        answered(&answer("six", A, &[]))
+    );
+    for kind in [12, 15, 16, 33, 255] {
+        let no_data = answered(&answer("redis2", kind, &[]));
+        assert_eq!(
+            ask(&mut world, &query("redis2", kind)),
+            no_data,
+            "type {kind}"
+        );
+    }
+}
+
+#[test]
+fn questions_over_ipv6_are_answered_with_a_checksum() {
+    let mut world = World::new();
+    world.name_all(VNI, "redis2", &[VIP.into(), VIP_V6.into()]);
+    world.name_all(VNI, "odd", &[VIP_V6.into(), REMOTE_V6.into()]);
+    let (client, server) = ((CLIENT_V6, 33333), (GATEWAY_V6, 53));
+    for (name, kind, addresses) in [
+        ("redis2", A, vec![VIP.into()]),
+        ("redis2", AAAA, vec![VIP_V6.into()]),
+        ("odd", A, vec![]),
+    ] {
+        let question = udp(FROM_CLIENT, client, server, &query(name, kind));
+        let expected = udp(TO_CLIENT, server, client, &answer(name, kind, &addresses));
+        assert_eq!(world.run("task_ingress", &question), (REDIRECT, expected));
+    }
 }
 
 #[test]
@@ -146,10 +215,10 @@ fn names_of_the_container_s_other_networks_are_answered_too() {
     world.also_has(other, Ipv4Addr::new(10, 0, 30, 7));
     assert_eq!(
         ask(&mut world, &query("db", A)),
-        answered(&answer("db", A, &[OUTSIDE]))
+        answered(&answer("db", A, &[OUTSIDE.into()]))
     );
     let own_first = ask(&mut world, &query("redis2", A));
-    assert_eq!(own_first, answered(&answer("redis2", A, &[VIP])));
+    assert_eq!(own_first, answered(&answer("redis2", A, &[VIP.into()])));
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod egress;
 mod flows;
 mod frames;
 mod icmp_error;
+mod ipv6;
 mod mesh;
 mod task;
 mod vip;

@@ -1,6 +1,6 @@
 //! One host's data plane, loaded and filled, but attached to nothing.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
@@ -34,6 +34,21 @@ pub const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const OTHER_NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// Somebody outside the cluster.
 pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 5);
+
+/// [`GATEWAY`] of the network's IPv6 range.
+pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 10, 0, 0, 0, 0, 0, 1);
+/// The IPv6 address of the task that sends.
+pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 10, 0, 0, 0, 0, 0, 7);
+/// That of the other task of the same host.
+pub const LOCAL_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 10, 0, 0, 0, 0, 0, 8);
+/// That of the task of the other host.
+pub const REMOTE_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 10, 0, 0, 0, 0, 0, 9);
+/// That of a service.
+pub const VIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 10, 0, 0, 0, 0, 0, 0x100);
+/// That of this host.
+pub const NODE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// That of somebody outside the cluster.
+pub const OUTSIDE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 5);
 
 /// Link-layer address of the client's container.
 pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
@@ -140,6 +155,7 @@ impl World {
     fn fill(&mut self) {
         self.configure();
         self.set("LOCAL_ADDRESSES", endpoint_key(Vni::HOST, NODE), 1u32);
+        self.set("LOCAL_ADDRESSES", endpoint_key(Vni::HOST, NODE_V6), 1u32);
         self.set("PEERS", Address::from(OTHER_NODE), 1u32);
         self.set("NETWORKS", VNI, Network::default());
         let subnet = Subnet {
@@ -154,31 +170,49 @@ impl World {
         subnets
             .insert(&Key::new(SubnetKey::prefix_len(true, 24), range), subnet, 0)
             .unwrap();
+        let subnet = Subnet {
+            gateway: GATEWAY_V6.into(),
+            broadcast: Address::UNSPECIFIED,
+        };
+        let range = SubnetKey {
+            vni: VNI,
+            address: Ipv6Addr::new(0xfd00, 10, 0, 0, 0, 0, 0, 0).into(),
+        };
+        subnets
+            .insert(
+                &Key::new(SubnetKey::prefix_len(false, 64), range),
+                subnet,
+                0,
+            )
+            .unwrap();
 
         self.task(CLIENT, LOOPBACK, CLIENT_MAC);
         self.task(LOCAL, LOCAL_IFINDEX, LOCAL_MAC);
+        self.task(CLIENT_V6, LOOPBACK, CLIENT_MAC);
+        self.task(LOCAL_V6, LOCAL_IFINDEX, LOCAL_MAC);
         let remote = Endpoint {
             node: OTHER_NODE.into(),
             ..Endpoint::default()
         };
         self.set("ENDPOINTS", endpoint_key(VNI, REMOTE), remote);
+        self.set("ENDPOINTS", endpoint_key(VNI, REMOTE_V6), remote);
         let attachment = Attachment {
             sandbox: SANDBOX,
             vni: VNI,
             v4: CLIENT.into(),
+            v6: CLIENT_V6.into(),
             ..Attachment::default()
         };
         self.set("ATTACHMENTS", LOOPBACK, attachment);
         self.set("SANDBOXES", SANDBOX, sandbox(&[VNI]));
     }
 
-    /// Writes `CONFIG`.
     fn configure(&mut self) {
-        let mut config = Array::try_from(self.ebpf.map_mut("CONFIG").unwrap()).unwrap();
-        let value = Config {
+        self.set_config(Config {
             netns_cookie: 1,
             node: NODE.into(),
             outside_v4: NODE.into(),
+            outside_v6: NODE_V6.into(),
             vxlan_ifindex: 1001,
             // Nothing is ever sent there; routes are looked up on its behalf.
             host_ifindex: LOOPBACK,
@@ -186,11 +220,24 @@ impl World {
             overlay_mtu: 1450,
             host_mac: MacAddress(HOST_MAC),
             ..Config::default()
-        };
+        });
+    }
+
+    /// Writes `CONFIG`.
+    fn set_config(&mut self, value: Config) {
+        let mut config = Array::try_from(self.ebpf.map_mut("CONFIG").unwrap()).unwrap();
         config.set(0, value, 0).unwrap();
     }
 
-    fn task(&mut self, address: Ipv4Addr, ifindex: u32, mac: [u8; 6]) {
+    /// Changes what the programs know about this host.
+    pub fn change_config(&mut self, change: impl FnOnce(&mut Config)) {
+        let config = Array::try_from(self.ebpf.map_mut("CONFIG").unwrap()).unwrap();
+        let mut value: Config = config.get(&0, 0).unwrap();
+        change(&mut value);
+        self.set_config(value);
+    }
+
+    fn task(&mut self, address: impl Into<Address>, ifindex: u32, mac: [u8; 6]) {
         let endpoint = Endpoint {
             node: NODE.into(),
             ifindex,
@@ -213,7 +260,7 @@ impl World {
     }
 
     /// Lets the sending container also have `address` in `vni`, through another interface.
-    pub fn also_has(&mut self, vni: Vni, address: Ipv4Addr) {
+    pub fn also_has(&mut self, vni: Vni, address: impl Into<Address>) {
         let key = SandboxAddressKey {
             sandbox: SANDBOX,
             address: address.into(),
@@ -229,10 +276,33 @@ impl World {
         generation: u32,
         backends: &[(Ipv4Addr, Option<u16>)],
     ) {
+        let backends = backends.iter();
+        let backends = backends.map(|(address, port)| (Address::from(*address), *port));
+        self.lead(frontend, generation, &backends.collect::<Vec<_>>());
+    }
+
+    /// The same for backends of IPv6.
+    pub fn serve_v6(
+        &mut self,
+        frontend: FrontendKey,
+        generation: u32,
+        backends: &[(Ipv6Addr, Option<u16>)],
+    ) {
+        let backends = backends.iter();
+        let backends = backends.map(|(address, port)| (Address::from(*address), *port));
+        self.lead(frontend, generation, &backends.collect::<Vec<_>>());
+    }
+
+    fn lead(
+        &mut self,
+        frontend: FrontendKey,
+        generation: u32,
+        backends: &[(Address, Option<u16>)],
+    ) {
         for (slot, (address, port)) in (0..).zip(backends) {
             let backend = Backend {
                 vni: VNI,
-                address: (*address).into(),
+                address: *address,
                 port: Be16::new(port.unwrap_or_default()),
                 reserved: 0,
             };
@@ -261,6 +331,12 @@ impl World {
 
     /// Makes a name stand for addresses.
     pub fn name(&mut self, vni: Vni, name: &str, addresses: &[Ipv4Addr]) {
+        let addresses: Vec<_> = addresses.iter().copied().map(IpAddr::from).collect();
+        self.name_all(vni, name, &addresses);
+    }
+
+    /// The same for addresses of both families.
+    pub fn name_all(&mut self, vni: Vni, name: &str, addresses: &[IpAddr]) {
         let mut value = NameAddresses::default();
         for address in addresses {
             value.add((*address).into());
@@ -299,6 +375,11 @@ impl World {
         }
     }
 
+    /// How many packets were dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops()[reason as usize]
+    }
+
     fn drops(&self) -> Vec<u64> {
         let drops: PerCpuArray<_, u64> = self.ebpf.map("DROPS").unwrap().try_into().unwrap();
         (0..DropReason::COUNT)
@@ -319,7 +400,7 @@ impl World {
     }
 }
 
-fn endpoint_key(vni: Vni, address: Ipv4Addr) -> EndpointKey {
+fn endpoint_key(vni: Vni, address: impl Into<Address>) -> EndpointKey {
     EndpointKey {
         vni,
         address: address.into(),
@@ -340,7 +421,17 @@ pub fn vip() -> FrontendKey {
     FrontendKey::vip(VNI, VIP.into())
 }
 
+/// The frontend of [`VIP_V6`].
+pub fn vip_v6() -> FrontendKey {
+    FrontendKey::vip(VNI, VIP_V6.into())
+}
+
 /// The frontend of a published TCP port.
 pub fn published(port: u16) -> FrontendKey {
     FrontendKey::published(true, 6, Be16::new(port))
+}
+
+/// The same for clients of IPv6.
+pub fn published_v6(port: u16) -> FrontendKey {
+    FrontendKey::published(false, 6, Be16::new(port))
 }

@@ -116,6 +116,15 @@ impl Address {
         self.0
     }
 
+    /// The sixteen bytes as they go into a packet.
+    #[inline(always)]
+    pub const fn bytes(&self) -> [u8; 16] {
+        let [first, second, third, fourth] = self.0;
+        let ([a, b, c, d], [e, f, g, h]) = (first.bytes(), second.bytes());
+        let ([i, j, k, l], [m, n, o, p]) = (third.bytes(), fourth.bytes());
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
+
     /// Whether it is an IPv4 address.
     #[inline(always)]
     pub fn is_v4(&self) -> bool {
@@ -174,11 +183,7 @@ impl From<IpAddr> for Address {
 
 impl From<Address> for IpAddr {
     fn from(address: Address) -> Self {
-        let mut octets = [0; 16];
-        for (chunk, word) in octets.chunks_exact_mut(4).zip(address.0) {
-            chunk.copy_from_slice(&word.bytes());
-        }
-        Self::V6(Ipv6Addr::from(octets)).to_canonical()
+        Self::V6(Ipv6Addr::from(address.bytes())).to_canonical()
     }
 }
 

@@ -1,10 +1,12 @@
 //! The part of DNS that is answered in the kernel (RFC 1035): one question, class IN.
 
-use crate::bytes::{Be16, Be32};
+use crate::bytes::Be16;
 use crate::names::NAME_BYTES;
 
 /// The UDP port of DNS.
 pub const PORT: Be16 = Be16::new(53);
+/// Longest message over UDP, in bytes, that every client takes (RFC 1035 section 4.2.1).
+pub const MESSAGE_MAX: usize = 512;
 
 /// The header of a message.
 #[repr(C)]
@@ -45,15 +47,18 @@ impl DnsHeader {
             && self.additionals.get() <= 1
     }
 
-    /// The header of an authoritative answer without error, with so many address records.
+    /// The header of an authoritative answer without error, with so many address records, which
+    /// are all that there are unless it is `truncated`.
     #[inline(always)]
-    pub const fn answer(&self, answers: u16) -> Self {
+    pub const fn answer(&self, answers: u16, truncated: bool) -> Self {
+        let truncated = if truncated { Self::TRUNCATED } else { 0 };
         Self {
             id: self.id,
             flags: Be16::new(
                 Self::RESPONSE
                     | Self::AUTHORITATIVE
                     | Self::RECURSION_AVAILABLE
+                    | truncated
                     | (self.flags.get() & Self::RECURSION_DESIRED),
             ),
             questions: Be16::new(1),
@@ -61,6 +66,17 @@ impl DnsHeader {
             authorities: Be16::ZERO,
             additionals: Be16::ZERO,
         }
+    }
+
+    /// One's complement sum of the header.
+    #[inline(always)]
+    pub const fn sum(&self) -> u32 {
+        self.id.raw() as u32
+            + self.flags.raw() as u32
+            + self.questions.raw() as u32
+            + self.answers.raw() as u32
+            + self.authorities.raw() as u32
+            + self.additionals.raw() as u32
     }
 }
 
@@ -79,59 +95,63 @@ impl QuestionTail {
     pub const LEN: usize = size_of::<Self>();
     /// An IPv4 address.
     pub const A: Be16 = Be16::new(1);
+    /// An IPv6 address.
+    pub const AAAA: Be16 = Be16::new(28);
     /// The Internet.
     pub const IN: Be16 = Be16::new(1);
-}
 
-/// An address record whose name is the question's.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AddressRecord {
-    /// Points back to the question's name.
-    pub name: Be16,
-    /// [`QuestionTail::A`].
-    pub kind: Be16,
-    /// [`QuestionTail::IN`].
-    pub class: Be16,
-    /// Seconds for which it may be kept, in two halves because it is not aligned.
-    pub ttl: [Be16; 2],
-    /// 4.
-    pub len: Be16,
-    /// The address.
-    pub address: Be32,
-}
-
-impl AddressRecord {
-    /// Length in bytes.
-    pub const LEN: usize = size_of::<Self>();
-    /// Seconds for which clients may keep an address. Tasks come and go.
-    pub const TTL: u16 = 5;
-    /// How many fit into a message of 512 bytes with the longest name.
-    pub const MAX: usize = 16;
-
-    /// The record of one address.
+    /// Whether addresses of IPv4 (`true`) or of IPv6 are asked for; `None` for anything else.
     #[inline(always)]
-    pub const fn new(address: Be32) -> Self {
-        Self {
-            name: Be16::new(0xc000 | DnsHeader::LEN as u16),
-            kind: QuestionTail::A,
-            class: QuestionTail::IN,
-            ttl: [Be16::ZERO, Be16::new(Self::TTL)],
-            len: Be16::new(4),
-            address,
+    pub fn asks_v4(&self) -> Option<bool> {
+        match (self.class, self.kind) {
+            (Self::IN, Self::A) => Some(true),
+            (Self::IN, Self::AAAA) => Some(false),
+            _ => None,
         }
     }
+}
 
-    /// The bytes as they go into a message.
+/// An address record whose name is the question's: a head that is the same for all records of a
+/// family, then the address.
+pub struct AddressRecord;
+
+impl AddressRecord {
+    /// Length in bytes of the head.
+    pub const HEAD: usize = 12;
+    /// Length in bytes of an IPv4 address's record.
+    pub const LEN_V4: usize = Self::HEAD + 4;
+    /// Length in bytes of an IPv6 address's record.
+    pub const LEN_V6: usize = Self::HEAD + 16;
+    /// Seconds for which clients may keep an address. Tasks come and go.
+    pub const TTL: u8 = 5;
+
+    /// The head: a pointer back to the question's name, type, class, TTL, length of the address.
     #[inline(always)]
-    pub const fn bytes(&self) -> [u8; Self::LEN] {
-        let (name, kind, class) = (self.name.bytes(), self.kind.bytes(), self.class.bytes());
-        let (high, low) = (self.ttl[0].bytes(), self.ttl[1].bytes());
-        let (len, a) = (self.len.bytes(), self.address.bytes());
+    pub const fn head(is_v4: bool) -> [u8; Self::HEAD] {
+        let (kind, len) = if is_v4 {
+            (QuestionTail::A, 4)
+        } else {
+            (QuestionTail::AAAA, 16)
+        };
+        let (kind, class) = (kind.bytes(), QuestionTail::IN.bytes());
+        let name = DnsHeader::LEN as u8;
+        let ttl = Self::TTL;
         [
-            name[0], name[1], kind[0], kind[1], class[0], class[1], high[0], high[1], low[0],
-            low[1], len[0], len[1], a[0], a[1], a[2], a[3],
+            0xc0, name, kind[0], kind[1], class[0], class[1], 0, 0, 0, ttl, 0, len,
         ]
+    }
+
+    /// How many records fit behind a question of so many bytes, its type and class included.
+    #[inline(always)]
+    pub const fn fit(is_v4: bool, question_len: usize) -> usize {
+        let room = MESSAGE_MAX
+            .saturating_sub(DnsHeader::LEN)
+            .saturating_sub(question_len);
+        if is_v4 {
+            room / Self::LEN_V4
+        } else {
+            room / Self::LEN_V6
+        }
     }
 }
 
@@ -198,9 +218,13 @@ mod tests {
 
     #[test]
     fn an_answer_fits_the_smallest_buffer() {
-        let longest = DnsHeader::LEN + NAME_BYTES + QuestionTail::LEN;
-        assert_eq!(AddressRecord::LEN, 16);
-        assert!(longest + AddressRecord::MAX * AddressRecord::LEN <= 512);
+        for question_len in 3 + QuestionTail::LEN..=NAME_BYTES + QuestionTail::LEN {
+            let used = DnsHeader::LEN + question_len;
+            let v4 = AddressRecord::fit(true, question_len);
+            assert!((512 - 15..=512).contains(&(used + v4 * AddressRecord::LEN_V4)));
+            let v6 = AddressRecord::fit(false, question_len);
+            assert!((512 - 27..=512).contains(&(used + v6 * AddressRecord::LEN_V6)));
+        }
     }
 
     #[test]
@@ -235,10 +259,11 @@ mod tests {
             }
             .is_single_query()
         );
-        let answer = query.answer(3);
+        let answer = query.answer(3, false);
         assert_eq!(
             (answer.flags.get(), answer.answers.get(), answer.id),
             (0x8580, 3, query.id)
         );
+        assert_eq!(query.answer(3, true).flags.get(), 0x8780);
     }
 }

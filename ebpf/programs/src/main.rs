@@ -103,17 +103,21 @@ fn connect4(ctx: SockAddrContext) -> i32 {
 /// A process connects an IPv6 socket.
 #[cgroup_sock_addr(connect6)]
 fn connect6(ctx: SockAddrContext) -> i32 {
-    Socket::new(&ctx).translate6();
+    Socket::new(&ctx).translate6(true);
     PROCEED
 }
 
 /// A process sends a datagram to an IPv4 address, from a socket of either family.
-///
-/// There is no such program for IPv6 addresses: the kernel does not let it turn one into an IPv4
-/// address, which is all that the mesh has yet.
 #[cgroup_sock_addr(sendmsg4)]
 fn sendmsg4(ctx: SockAddrContext) -> i32 {
     Socket::new(&ctx).translate4();
+    PROCEED
+}
+
+/// A process sends a datagram to an IPv6 address.
+#[cgroup_sock_addr(sendmsg6)]
+fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    Socket::new(&ctx).translate6(false);
     PROCEED
 }
 

@@ -7,7 +7,7 @@ use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie};
 use aya_ebpf::programs::SockAddrContext;
 use orch_ebpf_common::{
-    Address, Be16, Be32, EndpointKey, FrontendKey, OriginalDestination, SocketKey, Vni,
+    Address, Be16, Be32, EndpointKey, Frontend, FrontendKey, OriginalDestination, SocketKey, Vni,
 };
 
 use crate::maps;
@@ -15,7 +15,6 @@ use crate::maps;
 const LOOPBACK_NET: u32 = 127;
 const LOOPBACK_V6: Address =
     Address::from_words([Be32::ZERO, Be32::ZERO, Be32::ZERO, Be32::new(1)]);
-const ANY_V4: Address = Address::from_v4(Be32::ZERO);
 
 /// A socket call that names an address.
 pub struct Socket(*mut bpf_sock_addr);
@@ -33,20 +32,43 @@ impl Socket {
     #[inline(always)]
     pub fn translate4(&self) {
         let address = self.address4();
-        if self.is_published_here(address) {
+        if self.is_of_this_host() && self.frontend(true).is_some() && is_local(address) {
             self.remember(address);
             self.set_address4(Address::MESH);
         }
     }
 
-    /// Points an IPv6 socket that names a published port of this host at the mesh, by the
-    /// mesh's IPv4-mapped address.
+    /// Points an IPv6 socket that names a published port of this host at the mesh.
+    ///
+    /// A port behind which no task has an IPv6 address is reached by the mesh's IPv4-mapped
+    /// address if the socket `may_map`: when it connects, but not when it sends single datagrams,
+    /// which the kernel does not let a program move to the other family.
     #[inline(always)]
-    pub fn translate6(&self) {
+    pub fn translate6(&self, may_map: bool) {
         let address = self.address6();
-        if self.is_published_here(address) {
+        if !self.is_of_this_host() {
+            return;
+        }
+        if let Some(mesh) = self.mesh(address.is_v4(), may_map)
+            && is_local(address)
+        {
             self.remember(address);
-            self.set_address6(Address::MESH);
+            self.set_address6(mesh);
+        }
+    }
+
+    /// The mesh address that serves an IPv6 socket which names an address of either family.
+    #[inline(always)]
+    fn mesh(&self, is_v4: bool, may_map: bool) -> Option<Address> {
+        let mapped = self.frontend(true).map(|_| Address::MESH);
+        if is_v4 {
+            return mapped;
+        }
+        let mapped = mapped.filter(|_| may_map);
+        match self.frontend(false) {
+            Some(frontend) if frontend.count > 0 => Some(Address::MESH_V6),
+            Some(_) => mapped.or(Some(Address::MESH_V6)),
+            None => mapped,
         }
     }
 
@@ -66,13 +88,11 @@ impl Socket {
         }
     }
 
+    /// The published port that the socket names, as clients of a family have it.
     #[inline(always)]
-    fn is_published_here(&self, address: Address) -> bool {
-        if !self.is_of_this_host() {
-            return false;
-        }
-        let key = FrontendKey::published(true, self.protocol(), self.port());
-        maps::frontend(&key).is_some() && is_local(address)
+    fn frontend(&self, is_v4: bool) -> Option<&'static Frontend> {
+        let key = FrontendKey::published(is_v4, self.protocol(), self.port());
+        maps::frontend(&key)
     }
 
     /// Several hosts may share a kernel, each with its own programs at the cgroup root.
@@ -103,7 +123,8 @@ impl Socket {
 
     #[inline(always)]
     fn original(&self, address: Address) -> Option<Address> {
-        if address != Address::MESH || !self.is_of_this_host() {
+        let is_mesh = address == Address::MESH || address == Address::MESH_V6;
+        if !is_mesh || !self.is_of_this_host() {
             return None;
         }
         maps::original_destination(&self.key()).map(|original| original.address)
@@ -155,7 +176,7 @@ fn is_local(address: Address) -> bool {
         return true;
     }
     address == LOOPBACK_V6
-        || address == ANY_V4
+        || address == Address::ANY_V4
         || address == Address::UNSPECIFIED
         || maps::local_address(&EndpointKey {
             vni: Vni::HOST,

@@ -58,10 +58,11 @@ impl DeviceProgram {
 }
 
 /// Programs for what sockets of this host connect and send to. Each is the name of its hook.
-pub(crate) const SOCKET_PROGRAMS: [&str; 7] = [
+pub(crate) const SOCKET_PROGRAMS: [&str; 8] = [
     "connect4",
     "connect6",
     "sendmsg4",
+    "sendmsg6",
     "recvmsg4",
     "recvmsg6",
     "getpeername4",

@@ -82,6 +82,15 @@ impl UdpHeader {
     pub const CHECKSUM: usize = core::mem::offset_of!(Self, checksum);
     /// A checksum that came out as zero, which would say that there is none.
     pub const ZERO_SUM: Be16 = Be16::new(0xffff);
+
+    /// One's complement sum of the header, checksum included.
+    #[inline(always)]
+    pub const fn sum(&self) -> u32 {
+        self.source.raw() as u32
+            + self.destination.raw() as u32
+            + self.len.raw() as u32
+            + self.checksum.raw() as u32
+    }
 }
 
 #[cfg(test)]
