@@ -37,6 +37,11 @@ impl Bench {
 
     /// The same, cutting its networks from that range.
     pub(crate) fn with_pool(count: u8, pool: &str) -> Self {
+        Self::with_pools(count, &[pool])
+    }
+
+    /// The same, cutting its networks from those ranges.
+    pub(crate) fn with_pools(count: u8, pools: &[&str]) -> Self {
         let mut bench = Self {
             state: State::default(),
             now: Timestamp::default() + Duration::from_secs(1_000),
@@ -46,7 +51,7 @@ impl Bench {
                 .map(|n| NodeId::from_random(u128::from(n)))
                 .collect(),
         };
-        let init = init(bench.node(0), &[pool]);
+        let init = init(bench.node(0), pools);
         bench.write(|tx| control::init_cluster(tx, init)).unwrap();
         for index in 0..count {
             let node = bench.node(index.into());
@@ -287,6 +292,16 @@ pub(crate) fn on_network(mut spec: ServiceSpec, network: &NetworkId) -> ServiceS
     spec
 }
 
+/// A network of both families, with the ranges asked for.
+pub(crate) fn dual_stack_spec(name: &str, subnets: &[&str]) -> NetworkSpec {
+    let mut spec = network_spec(name, None);
+    spec.ipv6 = true;
+    for subnet in subnets {
+        spec.ipam.extend(network_spec(name, Some(subnet)).ipam);
+    }
+    spec
+}
+
 pub(crate) fn network_spec(name: &str, subnet: Option<&str>) -> NetworkSpec {
     let config = |subnet: &str| IpamConfig {
         subnet: subnet.parse().unwrap(),
@@ -299,6 +314,7 @@ pub(crate) fn network_spec(name: &str, subnet: Option<&str>) -> NetworkSpec {
         attachable: true,
         internal: false,
         ingress: false,
+        ipv6: false,
         ipam: subnet.map(config).into_iter().collect(),
         driver_options: BTreeMap::new(),
     }

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use crate::control;
 use crate::dispatch::TaskReport;
-use crate::fixture::{Bench, network_spec, on_network, service_spec};
+use crate::fixture::{Bench, dual_stack_spec, on_network, service_spec};
+use crate::ids::NetworkId;
+use crate::network::Family;
 use crate::objects::node::{Availability, NodeState};
 use crate::objects::service::{EndpointMode, ServiceMode, UpdateConfig, UpdateOrder};
 use crate::objects::task::TaskStatus;
@@ -16,6 +18,20 @@ use crate::store::{Change, Entropy, Object, State};
 use crate::task_state::{Actor, TaskState, may_move};
 
 const NODES: u8 = 3;
+/// Networks that run out of addresses: of IPv4, of IPv6, of both in two ranges each.
+const SMALL: [(&str, &[&str]); 3] = [
+    ("tiny", &["10.0.10.0/28"]),
+    ("few6", &["10.0.20.0/24", "fd00:20::/124"]),
+    (
+        "several",
+        &[
+            "10.0.30.0/29",
+            "10.0.31.0/29",
+            "fd00:30::/125",
+            "fd00:31::/125",
+        ],
+    ),
+];
 
 /// Something that happens to the cluster; indexes are taken modulo what there is.
 #[derive(Debug, Clone)]
@@ -23,7 +39,8 @@ enum Happening {
     Create {
         replicas: u64,
         start_first: bool,
-        own_network: bool,
+        /// On one of the small networks, instead of ingress.
+        own_network: Option<usize>,
     },
     Scale {
         service: usize,
@@ -62,7 +79,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     use Happening as H;
     let any_index = || 0..100_usize;
     prop_oneof![
-        2 => (0..4_u64, any::<bool>(), any::<bool>()).prop_map(
+        2 => (0..4_u64, any::<bool>(), prop::option::of(0..SMALL.len())).prop_map(
             |(replicas, start_first, own_network)| H::Create { replicas, start_first, own_network }
         ),
         2 => (any_index(), 0..6_u64).prop_map(|(service, replicas)| H::Scale { service, replicas }),
@@ -129,7 +146,8 @@ fn ask(bench: &mut Bench, happening: &Happening) {
                     ..UpdateConfig::default()
                 });
             }
-            if own_network && let Some(net) = bench.state.network_by_name("tiny") {
+            let small = own_network.map(|index| SMALL[index].0);
+            if let Some(net) = small.and_then(|name| bench.state.network_by_name(name)) {
                 let id = net.id.clone();
                 spec = on_network(spec, &id);
             }
@@ -231,8 +249,11 @@ fn disturb(bench: &mut Bench, happening: &Happening) {
 
 fn bench() -> Bench {
     let mut bench = Bench::with_nodes(NODES);
-    let spec = network_spec("tiny", Some("10.0.10.0/28"));
-    bench.write(|tx| control::create_network(tx, spec)).unwrap();
+    for (name, subnets) in SMALL {
+        let mut spec = dual_stack_spec(name, subnets);
+        spec.ipv6 = subnets.iter().any(|subnet| subnet.contains(':'));
+        bench.write(|tx| control::create_network(tx, spec)).unwrap();
+    }
     bench
 }
 
@@ -260,7 +281,8 @@ fn check_moves(before: &State, changes: &[Change]) {
 fn check_addresses(state: &State) {
     let mut taken = BTreeSet::new();
     for network in state.networks() {
-        taken.insert((network.id.clone(), network.subnets[0].gateway));
+        let gateways = network.subnets.iter().map(|subnet| subnet.gateway);
+        taken.extend(gateways.map(|gateway| (network.id.clone(), gateway)));
     }
     let vips = state.services().flat_map(|s| &s.endpoint.vips);
     let vips = vips.map(|v| (v.network.clone(), v.address.addr()));
@@ -271,6 +293,21 @@ fn check_addresses(state: &State) {
     let tasks = tasks.flat_map(|a| a.addresses.iter().map(|ip| (a.network.clone(), ip.addr())));
     for address in vips.chain(tasks) {
         assert!(taken.insert(address.clone()), "{address:?} is given twice");
+    }
+}
+
+/// Whoever has addresses of a network has one of each of its families.
+fn check_families(state: &State) {
+    let of = |network: &NetworkId| state.network(network).map(|n| n.families());
+    for attachment in state
+        .tasks()
+        .filter(|t| t.service().is_some() && t.holds_addresses())
+        .flat_map(|t| &t.attachments)
+    {
+        let addresses = attachment.addresses.iter();
+        let families: Vec<_> = addresses.map(|ip| Family::of(ip.addr())).collect();
+        let wanted = of(&attachment.network).into_iter().flatten();
+        assert!(wanted.eq(families), "{attachment:?} lacks a family");
     }
 }
 
@@ -304,6 +341,7 @@ proptest! {
             let changes = bench.step();
             check_moves(&before, &changes);
             check_addresses(&bench.state);
+            check_families(&bench.state);
             check_slots(&bench.state);
             let again = reconcile::step(&bench.state, bench.now, &mut bench.entropy);
             prop_assert_eq!(again.changes, vec![], "a second pass decides something");

@@ -4,7 +4,7 @@
 //! exactly as long as the device, and a new daemon finds it there.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -19,7 +19,11 @@ const CONTAINER_PREFIX: &str = "op";
 /// How many digits of the endpoint's id names have: a device's name has at most 15 bytes.
 const ID_DIGITS: usize = 11;
 /// What an alias of ours begins with; the number is the version of its format.
-const ALIAS_MARK: &str = "orchd/1";
+const ALIAS_MARK: &str = "orchd/2";
+/// What the aliases of earlier daemons begin with: they hold one address with its prefix length.
+const ALIAS_MARK_1: &str = "orchd/1";
+/// Stands in an alias for an address of a family that there is none of.
+const NO_ADDRESS: &str = "-";
 /// Longest alias that the kernel keeps, in bytes.
 const ALIAS_BYTES_MAX: usize = 255;
 
@@ -32,8 +36,10 @@ pub struct Attachment {
     pub sandbox_id: String,
     /// The network.
     pub vni: Vni,
-    /// The endpoint's address, with the prefix length of its subnet.
-    pub address: IpNet,
+    /// The endpoint's IPv4 address.
+    pub v4: Option<Ipv4Addr>,
+    /// The endpoint's IPv6 address.
+    pub v6: Option<Ipv6Addr>,
     /// Link-layer address of the container's end.
     pub mac: [u8; 6],
 }
@@ -52,6 +58,12 @@ impl Attachment {
         [0x02, 0x42, a, b, c, d]
     }
 
+    /// Its addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let v4 = self.v4.map(IpAddr::V4);
+        v4.into_iter().chain(self.v6.map(IpAddr::V6))
+    }
+
     /// Checks what the devices' names and the alias are made of.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let refuse = |reason: &str| {
@@ -66,6 +78,9 @@ impl Attachment {
         }
         if self.sandbox_id.is_empty() || self.sandbox_id.contains(char::is_whitespace) {
             return refuse("its sandbox's id must be there and have no blanks");
+        }
+        if self.addresses().next().is_none() {
+            return refuse("it has no address");
         }
         if self.alias().len() > ALIAS_BYTES_MAX {
             return refuse("the ids of the endpoint and of its sandbox are too long");
@@ -86,11 +101,12 @@ impl Attachment {
     /// The alias of the host's end.
     pub(crate) fn alias(&self) -> String {
         format!(
-            "{ALIAS_MARK} {} {} {} {} {}",
+            "{ALIAS_MARK} {} {} {} {} {} {}",
             self.endpoint_id,
             self.sandbox_id,
             self.vni,
-            self.address,
+            optional(self.v4),
+            optional(self.v6),
             Mac(self.mac)
         )
     }
@@ -98,14 +114,25 @@ impl Attachment {
     /// Reads an alias; `None` when it is not one of ours.
     pub(crate) fn from_alias(alias: &str) -> Option<Self> {
         let fields: Vec<_> = alias.split(' ').collect();
-        let [ALIAS_MARK, endpoint_id, sandbox_id, vni, address, mac] = fields.as_slice() else {
-            return None;
+        let (endpoint_id, sandbox_id, vni, (v4, v6), mac) = match fields.as_slice() {
+            [ALIAS_MARK, endpoint, sandbox, vni, v4, v6, mac] => {
+                (endpoint, sandbox, vni, (parse(v4)?, parse(v6)?), mac)
+            }
+            [ALIAS_MARK_1, endpoint, sandbox, vni, address, mac] => {
+                let addresses = match address.parse::<IpNet>().ok()?.addr() {
+                    IpAddr::V4(v4) => (Some(v4), None),
+                    IpAddr::V6(v6) => (None, Some(v6)),
+                };
+                (endpoint, sandbox, vni, addresses, mac)
+            }
+            _ => return None,
         };
         let attachment = Self {
             endpoint_id: (*endpoint_id).to_owned(),
             sandbox_id: (*sandbox_id).to_owned(),
             vni: Vni(vni.parse().ok()?),
-            address: address.parse().ok()?,
+            v4,
+            v6,
             mac: mac.parse::<Mac>().ok()?.0,
         };
         attachment.validate().ok()?;
@@ -121,6 +148,19 @@ impl Attachment {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
             })
     }
+}
+
+/// An address as it stands in an alias.
+fn optional(address: Option<impl fmt::Display>) -> String {
+    address.map_or_else(|| NO_ADDRESS.to_owned(), |address| address.to_string())
+}
+
+/// Reads what [`optional`] wrote; `None` when it is neither an address nor the mark for none.
+fn parse<T: FromStr>(text: &str) -> Option<Option<T>> {
+    if text == NO_ADDRESS {
+        return Some(None);
+    }
+    text.parse().ok().map(Some)
 }
 
 /// Whether a name is one that this module gives to a device, at whichever end.
@@ -173,7 +213,8 @@ mod tests {
             endpoint_id: "0123456789abcdef".repeat(4),
             sandbox_id: "/var/run/docker/netns/0a1b2c3d4e5f".into(),
             vni: Vni(4096),
-            address: "10.0.10.7/24".parse().unwrap(),
+            v4: Some([10, 0, 10, 7].into()),
+            v6: None,
             mac: Attachment::mac_address([10, 0, 10, 7].into()),
         }
     }
@@ -208,10 +249,13 @@ mod tests {
     fn an_alias_holds_the_whole_attachment() {
         let mut longest = attachment();
         longest.sandbox_id = "f".repeat(64);
-        longest.address = "fd00:1111:2222:3333:4444:5555:6666:7777/64"
-            .parse()
-            .unwrap();
-        for attachment in [attachment(), longest] {
+        longest.v4 = Some([255; 4].into());
+        longest.v6 = "fd00:1111:2222:3333:4444:5555:6666:7777".parse().ok();
+        let v6_only = Attachment {
+            v4: None,
+            ..longest.clone()
+        };
+        for attachment in [attachment(), longest, v6_only] {
             attachment.validate().unwrap();
             assert_eq!(
                 Attachment::from_alias(&attachment.alias()),
@@ -221,11 +265,20 @@ mod tests {
     }
 
     #[test]
+    fn aliases_of_earlier_daemons_are_read() {
+        let now = attachment();
+        let (endpoint, sandbox) = (&now.endpoint_id, &now.sandbox_id);
+        let then = format!("orchd/1 {endpoint} {sandbox} 4096 10.0.10.7/24 02:42:0a:00:0a:07");
+        assert_eq!(Attachment::from_alias(&then), Some(now));
+    }
+
+    #[test]
     fn aliases_of_others_are_left_alone() {
         let good = attachment().alias();
         for alias in [
             "",
             "orchd/1",
+            "orchd/2",
             "uplink to rack 7",
             &good[1..],
             &format!("{good} more"),
@@ -249,6 +302,11 @@ mod tests {
             };
             assert!(bad.validate().is_err(), "{endpoint:?} {sandbox:?}");
         }
+        let nowhere = Attachment {
+            v4: None,
+            ..attachment()
+        };
+        assert!(nowhere.validate().is_err());
         let long = Attachment {
             sandbox_id: "s".repeat(200),
             ..attachment()

@@ -9,19 +9,20 @@
 //!
 //! A device that is right is left as it is: a restart must not lose a packet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use orch_ebpf_common::{Address, MacAddress};
 use rtnetlink::packet_route::link::{InfoData, InfoVeth};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
 
 use crate::Error;
 use crate::attachment::{self, Attachment};
-use crate::netlink::{Device, DeviceAddress, DeviceKind, Netlink};
+use crate::netlink::{Device, DeviceKind, Netlink};
+use crate::outside::Outside;
 
 /// The tunnel to the other hosts.
 const TUNNEL: &str = "orch-vx";
@@ -29,8 +30,13 @@ const TUNNEL: &str = "orch-vx";
 const HOST_LINK: &str = "orch0";
 /// The end of the host link that the programs use.
 const HOST_LINK_PEER: &str = "orch0p";
-/// Bytes that VXLAN adds: IPv4, UDP and VXLAN headers, and the inner Ethernet header.
-const TUNNEL_OVERHEAD: u32 = 20 + 8 + 8 + 14;
+/// Bytes that VXLAN adds behind the IP header: UDP and VXLAN headers, and the inner Ethernet
+/// header.
+const TUNNEL_OVERHEAD: u32 = 8 + 8 + 14;
+/// Bytes of an IPv4 header without options.
+const IPV4_HEADER: u32 = 20;
+/// Bytes of an IPv6 header.
+const IPV6_HEADER: u32 = 40;
 /// The tunnel device is not what limits packets: the tasks' devices are.
 const TUNNEL_MTU: u32 = 65485;
 
@@ -45,44 +51,71 @@ pub(crate) struct HostDevices {
     pub host_link_peer: Device,
     /// The device that has the node's address.
     pub underlay: Device,
+    /// Largest packet of a task, in bytes, that fits the tunnel.
+    pub task_mtu: u32,
 }
 
-impl HostDevices {
-    /// Largest packet of a task, in bytes.
-    pub fn task_mtu(&self) -> u32 {
-        task_mtu(&self.underlay)
-    }
-}
-
-fn task_mtu(underlay: &Device) -> u32 {
-    underlay.mtu.saturating_sub(TUNNEL_OVERHEAD)
+fn task_mtu(underlay: &Device, node: IpAddr) -> u32 {
+    let header = match node {
+        IpAddr::V4(_) => IPV4_HEADER,
+        IpAddr::V6(_) => IPV6_HEADER,
+    };
+    underlay.mtu.saturating_sub(header + TUNNEL_OVERHEAD)
 }
 
 /// Brings the host's part up, and changes only what is not right yet.
 pub(crate) async fn bring_up(
     netlink: &Netlink,
-    node: Ipv4Addr,
+    node: IpAddr,
     vxlan_port: u16,
 ) -> Result<HostDevices, Error> {
     let underlay = underlay(netlink, node).await?;
+    let task_mtu = task_mtu(&underlay, node);
     let tunnel = bring_up_tunnel(netlink, vxlan_port).await?;
-    let (host_link, host_link_peer) = bring_up_host_link(netlink, task_mtu(&underlay)).await?;
-    let IpAddr::V4(address) = Address::HOST_LINK.into() else {
-        return Err(Error::Object("IPv4 address of the host link".into()));
-    };
-    netlink.add_address(&host_link, address).await?;
-    let range = Ipv4Net::new_assert(address, Address::HOST_LINK_PREFIX).trunc();
-    netlink.route(range, &host_link, node).await?;
+    let (host_link, host_link_peer) = bring_up_host_link(netlink, task_mtu).await?;
     Ok(HostDevices {
         tunnel,
         host_link,
         host_link_peer,
         underlay,
+        task_mtu,
     })
 }
 
-async fn underlay(netlink: &Netlink, node: Ipv4Addr) -> Result<Device, Error> {
-    let missing = || Error::NoNodeAddress(node.into());
+/// Leads what the host sends to the mesh into the host link, under the address that the outside
+/// knows the host by: tasks of other hosts see it.
+pub(crate) async fn route_host_link(
+    netlink: &Netlink,
+    host_link: &Device,
+    outside: &Outside,
+) -> Result<(), Error> {
+    for (own, prefix, source) in [
+        (
+            Address::HOST_LINK,
+            Address::HOST_LINK_PREFIX,
+            outside.source_v4,
+        ),
+        (
+            Address::HOST_LINK_V6,
+            Address::HOST_LINK_PREFIX_V6,
+            outside.source_v6,
+        ),
+    ] {
+        let own = IpAddr::from(own);
+        if own.is_ipv6() && !has_ipv6() {
+            continue;
+        }
+        netlink.add_address(host_link, own).await?;
+        let range = IpNet::new_assert(own, prefix).trunc();
+        netlink
+            .route(range, host_link, source.unwrap_or(own))
+            .await?;
+    }
+    Ok(())
+}
+
+async fn underlay(netlink: &Netlink, node: IpAddr) -> Result<Device, Error> {
+    let missing = || Error::NoNodeAddress(node);
     let addresses = netlink.addresses().await?;
     let index = addresses
         .iter()
@@ -122,13 +155,16 @@ async fn bring_up_tunnel(netlink: &Netlink, port: u16) -> Result<Device, Error> 
     Ok(device)
 }
 
-/// Creates a VXLAN device for tunnel keys that come with each packet.
+/// Creates a VXLAN device for tunnel keys that come with each packet. Such a device listens for
+/// both families (`vxlan_sock_add` in the kernel's `drivers/net/vxlan/vxlan_core.c`); over IPv6 it
+/// takes packets without a UDP checksum, too (RFC 6935), which is the sender's choice per packet.
 pub(crate) async fn add_tunnel(netlink: &Netlink, name: &str, port: u16) -> Result<(), Error> {
     let message = LinkMessageBuilder::<LinkVxlan>::new(name)
         .collect_metadata(true)
         .learning(false)
         // An ingress host names the published port in it, for services with direct return.
         .gbp()
+        .udp_zero_csum6_rx(true)
         .port(port)
         .mtu(TUNNEL_MTU)
         .build();
@@ -163,9 +199,14 @@ async fn bring_up_host_link(netlink: &Netlink, mtu: u32) -> Result<(Device, Devi
         netlink.add(HOST_LINK, pair).await?;
     }
     for (family, key, value) in [
-        ("ipv6", "disable_ipv6", "1"),
+        // Nobody is on this link but the host: no addresses of its own making, no routers.
+        ("ipv6", "addr_gen_mode", "1"),
+        ("ipv6", "accept_ra", "0"),
+        ("ipv6", "accept_dad", "0"),
+        ("ipv6", "disable_ipv6", "0"),
         // The programs look up routes on behalf of this device.
         ("ipv4", "forwarding", "1"),
+        ("ipv6", "forwarding", "1"),
         ("ipv4", "rp_filter", "0"),
     ] {
         set_sysctl(family, HOST_LINK, key, value)?;
@@ -247,69 +288,6 @@ pub(crate) async fn attachments(netlink: &Netlink) -> Result<BTreeMap<u32, Attac
     Ok(attachments)
 }
 
-/// What changes around the programs: uplinks, addresses that others can reach, and containers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Outside {
-    /// Devices through which the outside reaches this host.
-    pub uplinks: BTreeMap<u32, Device>,
-    /// Addresses of the host, on whatever device.
-    pub addresses: BTreeSet<IpAddr>,
-    /// Indices of the host's ends of attachments.
-    pub attached: BTreeSet<u32>,
-}
-
-/// Looks at the devices and addresses that this host has now.
-pub(crate) async fn outside(netlink: &Netlink) -> Result<Outside, Error> {
-    Ok(find_outside(
-        netlink.devices().await?,
-        &netlink.addresses().await?,
-    ))
-}
-
-fn find_outside(devices: Vec<Device>, addresses: &[DeviceAddress]) -> Outside {
-    let attached = devices
-        .iter()
-        .filter(|device| attachment::is_host_end(&device.name))
-        .map(|device| device.index);
-    let mut outside = Outside {
-        attached: attached.collect(),
-        ..Outside::default()
-    };
-    for device in devices
-        .into_iter()
-        .filter(|device| !device.loopback && !is_ours(device))
-    {
-        let of_device = || {
-            addresses
-                .iter()
-                .filter(|address| address.device == device.index)
-        };
-        outside
-            .addresses
-            .extend(of_device().map(|address| address.address));
-        if device.up && !is_docker_bridge(&device.name) && of_device().any(is_global) {
-            outside.uplinks.insert(device.index, device);
-        }
-    }
-    outside
-}
-
-fn is_global(address: &DeviceAddress) -> bool {
-    let link_local = match address.address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    address.global && !link_local
-}
-
-/// Whether it is the bridge of a local network of the engine, behind which are containers only.
-fn is_docker_bridge(name: &str) -> bool {
-    let of_network = |id: &str| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    name == "docker0"
-        || name == "docker_gwbridge"
-        || name.strip_prefix("br-").is_some_and(of_network)
-}
-
 /// Whether a device was made here, now or by a daemon that is gone.
 pub(crate) fn is_ours(device: &Device) -> bool {
     let veth = matches!(device.kind, DeviceKind::Veth { .. });
@@ -333,13 +311,17 @@ pub(crate) async fn remove_all(netlink: &Netlink) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether the kernel of this host has IPv6.
+fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}
+
 /// Sets a knob of one device. A host without IPv6 has no such knobs and needs none.
 fn set_sysctl(family: &str, device: &str, key: &str, value: &str) -> Result<(), Error> {
-    let base = format!("/proc/sys/net/{family}");
-    if !Path::new(&base).exists() {
+    if family == "ipv6" && !has_ipv6() {
         return Ok(());
     }
-    let path = format!("{base}/conf/{device}/{key}");
+    let path = format!("/proc/sys/net/{family}/conf/{device}/{key}");
     let current = fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))?;
     if current.trim() == value {
         return Ok(());
@@ -348,10 +330,10 @@ fn set_sysctl(family: &str, device: &str, key: &str, value: &str) -> Result<(), 
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn device(index: u32, name: &str, kind: DeviceKind) -> Device {
+    pub(crate) fn device(index: u32, name: &str, kind: DeviceKind) -> Device {
         Device {
             index,
             name: name.into(),
@@ -364,77 +346,7 @@ mod tests {
         }
     }
 
-    fn address(device: u32, address: &str) -> DeviceAddress {
-        DeviceAddress {
-            device,
-            address: address.parse().unwrap(),
-            global: true,
-        }
-    }
-
     const VETH: DeviceKind = DeviceKind::Veth { peer: None };
-
-    #[test]
-    fn uplinks_are_where_the_outside_comes_in() {
-        let down = Device {
-            up: false,
-            ..device(9, "eth9", DeviceKind::Other)
-        };
-        let devices = vec![
-            device(1, "lo", DeviceKind::Other),
-            device(2, "eth0", VETH),
-            device(3, "docker0", DeviceKind::Other),
-            device(4, "br-0123456789ab", DeviceKind::Other),
-            device(5, "br0", DeviceKind::Other),
-            device(6, "orch0", VETH),
-            device(7, "ov0123456789a", VETH),
-            device(8, "veth1234", VETH),
-            down,
-        ];
-        let addresses = [
-            address(1, "127.0.0.1"),
-            address(2, "192.0.2.1"),
-            address(2, "fe80::1"),
-            address(3, "172.17.0.1"),
-            address(4, "172.18.0.1"),
-            address(5, "198.51.100.1"),
-            address(6, "169.254.42.1"),
-            address(9, "203.0.113.1"),
-        ];
-
-        let outside = find_outside(devices, &addresses);
-
-        let uplinks: Vec<_> = outside
-            .uplinks
-            .values()
-            .map(|device| &device.name)
-            .collect();
-        assert_eq!(uplinks, ["eth0", "br0"]);
-        assert_eq!(outside.attached, BTreeSet::from([7]));
-        for local in ["192.0.2.1", "172.17.0.1", "203.0.113.1"] {
-            assert!(
-                outside.addresses.contains(&local.parse().unwrap()),
-                "{local}"
-            );
-        }
-        for other in ["127.0.0.1", "169.254.42.1"] {
-            assert!(
-                !outside.addresses.contains(&other.parse().unwrap()),
-                "{other}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_device_with_link_local_addresses_only_is_no_uplink() {
-        let devices = vec![device(2, "eth0", VETH), device(3, "eth1", VETH)];
-        let scope_link = DeviceAddress {
-            global: false,
-            ..address(3, "192.0.2.7")
-        };
-        let addresses = [address(2, "169.254.1.1"), address(2, "fe80::1"), scope_link];
-        assert!(find_outside(devices, &addresses).uplinks.is_empty());
-    }
 
     #[test]
     fn devices_of_others_are_not_ours_by_name_alone() {
@@ -453,6 +365,9 @@ mod tests {
 
     #[test]
     fn task_packets_fit_the_underlay() {
-        assert_eq!(task_mtu(&device(2, "eth0", VETH)), 1450);
+        let underlay = device(2, "eth0", VETH);
+        for (node, mtu) in [("192.0.2.1", 1450), ("2001:db8::1", 1430)] {
+            assert_eq!(task_mtu(&underlay, node.parse().unwrap()), mtu);
+        }
     }
 }

@@ -80,9 +80,6 @@ pub enum Error {
     /// The node's address is not an address of this host.
     #[error("no device of this host has the node's address {0}: join with one that it has")]
     NoNodeAddress(IpAddr),
-    /// Tunnels run over IPv4.
-    #[error("the node's address {0} is not IPv4: the tunnels between hosts run over IPv4")]
-    NodeAddressFamily(IpAddr),
     /// An attachment is not acceptable.
     #[error("cannot attach endpoint {endpoint}: {reason}")]
     Attachment {

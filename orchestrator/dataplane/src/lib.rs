@@ -14,6 +14,7 @@
 //! | `maps`, `programs`, `pins` | maps, programs and links in the kernel, and their pins |
 //! | `devices`, `netlink` | the host's devices and what each is for; how to talk to the kernel |
 //! | `flows`, `events` | what the programs know of conversations, as values |
+//! | `outside` | what changes by itself: uplinks, the host's addresses |
 //! | `attachment` | a container's endpoint, and how it is remembered |
 //! | `doctor` | what a host lacks |
 
@@ -29,6 +30,7 @@ mod maglev;
 mod maps;
 mod mounts;
 mod netlink;
+mod outside;
 mod pins;
 mod plane;
 mod programs;

@@ -3,13 +3,16 @@
 //! A thin layer over rtnetlink that speaks in this crate's terms. It knows nothing of what a
 //! device is for; that is [`crate::devices`]' business.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use rtnetlink::packet_core::ErrorMessage;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
+};
 use rtnetlink::packet_route::link::{
     InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -69,6 +72,10 @@ pub(crate) struct DeviceAddress {
     pub address: IpAddr,
     /// Whether it is valid everywhere, not only on the link or the host.
     pub global: bool,
+    /// Whether it cannot be used yet, or no longer: another host may have it (RFC 4862).
+    pub tentative: bool,
+    /// Whether it is one of IPv6 that goes by itself: temporary (RFC 8981) or deprecated.
+    pub transient: bool,
 }
 
 /// A connection to the kernel's routing netlink.
@@ -176,30 +183,26 @@ impl Netlink {
     }
 
     /// Puts an address on a device, without a route to its range.
-    pub async fn add_address(&self, device: &Device, address: Ipv4Addr) -> Result<(), Error> {
+    pub async fn add_address(&self, device: &Device, address: IpAddr) -> Result<(), Error> {
         let request = self
             .handle
             .address()
-            .add(device.index, address.into(), 32)
+            .add(device.index, address, IpNet::from(address).prefix_len())
             .replace();
         let action = format!("add address {address} to device {}", device.name);
         request.execute().await.map_err(Error::netlink(action))
     }
 
     /// Routes `range` to what is on the link of `device`, with `source` as the host's address.
-    pub async fn route(
-        &self,
-        range: Ipv4Net,
-        device: &Device,
-        source: Ipv4Addr,
-    ) -> Result<(), Error> {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(range.network(), range.prefix_len())
-            .output_interface(device.index)
-            .pref_source(source)
-            .scope(RouteScope::Link)
-            .build();
+    pub async fn route(&self, range: IpNet, device: &Device, source: IpAddr) -> Result<(), Error> {
         let action = format!("route {range} to device {} from {source}", device.name);
+        let route = RouteMessageBuilder::<IpAddr>::new()
+            .output_interface(device.index)
+            .scope(RouteScope::Link)
+            .destination_prefix(range.network(), range.prefix_len())
+            .and_then(|route| route.pref_source(source))
+            .map_err(|error| Error::io(&action)(io::Error::other(error)))?
+            .build();
         self.handle
             .route()
             .add(route)
@@ -332,11 +335,17 @@ fn device_address(message: &AddressMessage) -> Option<DeviceAddress> {
             remote = Some(*address);
         }
     }
+    // Where both are there, on a point-to-point link, the local one is this host's.
+    let address = local.or(remote)?;
+    let has = |flag| message.header.flags.contains(flag);
+    // The kernel has one flag for IPv6's temporary addresses and for IPv4's secondary ones.
+    let goes = has(AddressHeaderFlags::Secondary) || has(AddressHeaderFlags::Deprecated);
     Some(DeviceAddress {
         device: message.header.index,
-        // Where both are there, on a point-to-point link, the local one is this host's.
-        address: local.or(remote)?,
+        address,
         global: message.header.scope == AddressScope::Universe,
+        tentative: has(AddressHeaderFlags::Tentative) || has(AddressHeaderFlags::Dadfailed),
+        transient: address.is_ipv6() && goes,
     })
 }
 

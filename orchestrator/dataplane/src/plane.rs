@@ -1,7 +1,7 @@
 //! The data plane of one host, as its one owner drives it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use orch_core::network::DesiredNetwork;
@@ -11,12 +11,13 @@ use orch_ebpf_common::{Config as HostConfig, DropReason, MacAddress, ServiceCoun
 use tokio::sync::watch;
 
 use crate::attachment::Attachment;
-use crate::devices::{self, HostDevices, Outside};
+use crate::devices::{self, HostDevices};
 use crate::diff::diff;
 use crate::events::FlowEvents;
 use crate::flows::FlowTables;
 use crate::maps::Maps;
 use crate::netlink::{Changes, Device, Netlink};
+use crate::outside::{self, Outside};
 use crate::pins::Pins;
 use crate::programs::{DeviceProgram, Programs, SOCKET_PROGRAMS};
 use crate::services::{Names, ServiceNumbers};
@@ -80,7 +81,7 @@ impl Default for TableSizes {
 /// without losing a packet, and [`DataPlane::teardown`] removes it. All calls must come from
 /// threads in that namespace.
 pub struct DataPlane {
-    node: Ipv4Addr,
+    node: IpAddr,
     pins: Pins,
     bpf_dir: PathBuf,
     netlink: Netlink,
@@ -110,11 +111,9 @@ impl DataPlane {
     /// # Errors
     ///
     /// When the host lacks something that [`crate::doctor`] checks, or the node's address is not
-    /// an IPv4 address of this host.
+    /// an address of this host.
     pub async fn open(config: Config) -> Result<Self, Error> {
-        let IpAddr::V4(node) = config.node_address else {
-            return Err(Error::NodeAddressFamily(config.node_address));
-        };
+        let node = config.node_address;
         let pins = Pins::open(&config.bpf_dir)?;
         let netlink = Netlink::open()?;
         let changes = Changes::subscribe()?;
@@ -126,7 +125,7 @@ impl DataPlane {
             node,
             pins,
             bpf_dir: config.bpf_dir,
-            outside: devices::outside(&netlink).await?,
+            outside: outside::look(&netlink, node).await?,
             attachments: devices::attachments(&netlink).await?,
             netlink,
             changes,
@@ -143,7 +142,7 @@ impl DataPlane {
         // If an earlier daemon's maps could not be taken over, its programs go on with them
         // until the first `apply` has filled ours.
         let wait = plane.held == Tables::default() && plane.pins.any_links()?;
-        plane.maps.configure(&plane.host_config()?)?;
+        plane.show_sources(&plane.outside.clone()).await?;
         plane.sync()?;
         if !wait {
             plane.take_charge().await?;
@@ -174,7 +173,11 @@ impl DataPlane {
     ///
     /// When the kernel refuses a look or a change.
     pub async fn refresh(&mut self) -> Result<(), Error> {
-        self.outside = devices::outside(&self.netlink).await?;
+        let outside = outside::look(&self.netlink, self.node).await?;
+        if outside.sources() != self.outside.sources() {
+            self.show_sources(&outside).await?;
+        }
+        self.outside = outside;
         // A container's namespace takes its devices with it, with or without a detach; what is
         // attached here must not hide that its address is another host's by now.
         let present = &self.outside.attached;
@@ -210,7 +213,7 @@ impl DataPlane {
             return Ok(container_device);
         }
         self.detach(&attachment.endpoint_id).await?;
-        let mtu = self.host.task_mtu();
+        let mtu = self.host.task_mtu;
         let device = devices::add_pair(&self.netlink, &attachment, mtu).await?;
         let endpoint = attachment.endpoint_id.clone();
         self.attachments.insert(device.index, attachment);
@@ -333,7 +336,7 @@ impl DataPlane {
     /// When the programs cannot be told.
     pub fn tell_events(&mut self, tells: bool) -> Result<(), Error> {
         self.tells = tells;
-        self.maps.configure(&self.host_config()?)
+        self.maps.configure(&self.host_config(&self.outside)?)
     }
 
     /// Removes every device, link, pin and map of this host.
@@ -363,7 +366,7 @@ impl DataPlane {
     fn sync(&mut self) -> Result<(), Error> {
         let nothing = DesiredNetwork::default();
         let host = Host {
-            node: self.node.into(),
+            node: self.node,
             addresses: &self.outside.addresses,
             attachments: &self.attachments,
         };
@@ -384,17 +387,25 @@ impl DataPlane {
         Ok(())
     }
 
-    fn host_config(&self) -> Result<HostConfig, Error> {
+    /// Tells the programs and the host's routes under which addresses the outside knows this host.
+    async fn show_sources(&mut self, outside: &Outside) -> Result<(), Error> {
+        devices::route_host_link(&self.netlink, &self.host.host_link, outside).await?;
+        self.maps.configure(&self.host_config(outside)?)
+    }
+
+    fn host_config(&self, outside: &Outside) -> Result<HostConfig, Error> {
+        let known = |address: Option<IpAddr>| address.map(Into::into).unwrap_or_default();
         Ok(HostConfig {
             netns_cookie: kernel::netns_cookie()
                 .map_err(Error::io("read the cookie of the network namespace"))?,
-            node: IpAddr::V4(self.node).into(),
-            outside_v4: IpAddr::V4(self.node).into(),
+            node: self.node.into(),
+            outside_v4: known(outside.source_v4),
+            outside_v6: known(outside.source_v6),
             vxlan_ifindex: self.host.tunnel.index,
             host_ifindex: self.host.host_link.index,
             uplink_ifindex: self.host.underlay.index,
-            overlay_mtu: self.host.task_mtu(),
             flags: if self.tells { HostConfig::EVENTS } else { 0 },
+            overlay_mtu: self.host.task_mtu,
             host_mac: MacAddress(self.host.host_link.mac),
             ..HostConfig::default()
         })

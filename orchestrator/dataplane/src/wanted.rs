@@ -237,7 +237,6 @@ fn add_attachment(
     attachment: &attachment::Attachment,
 ) {
     let vni = common_vni(attachment.vni);
-    let address = Address::from(attachment.address.addr());
     let sandbox = attachment.sandbox_number();
     let endpoint = Endpoint {
         node: node.into(),
@@ -245,21 +244,24 @@ fn add_attachment(
         mac: MacAddress(attachment.mac),
         ..Endpoint::default()
     };
-    tables
-        .endpoints
-        .insert(EndpointKey { vni, address }, endpoint);
+    for address in attachment.addresses().map(Address::from) {
+        tables
+            .endpoints
+            .insert(EndpointKey { vni, address }, endpoint);
+        tables
+            .sandbox_addresses
+            .insert(SandboxAddressKey { sandbox, address }, vni);
+    }
     tables.attachments.insert(
         ifindex,
         Attachment {
             sandbox,
             vni,
-            v4: address,
+            v4: attachment.v4.map(Address::from).unwrap_or_default(),
+            v6: attachment.v6.map(Address::from).unwrap_or_default(),
             ..Attachment::default()
         },
     );
-    tables
-        .sandbox_addresses
-        .insert(SandboxAddressKey { sandbox, address }, vni);
     let networks = tables.sandboxes.entry(sandbox).or_default();
     // Names are looked for in the first few networks of a container only.
     if let Some(slot) = networks.networks.get_mut(networks.count as usize) {
@@ -288,7 +290,8 @@ mod tests {
             endpoint_id: "0123456789ab".into(),
             sandbox_id: sandbox.into(),
             vni: network::Vni(vni),
-            address: address.parse().unwrap(),
+            v4: address.parse().ok(),
+            v6: None,
             mac: [2, 0x42, 10, 0, 10, 7],
         }
     }
@@ -317,7 +320,7 @@ mod tests {
         desired
             .endpoints
             .insert((network::Vni(4096), ip("10.0.10.8")), ip("192.0.2.9"));
-        let attachments = BTreeMap::from([(17, attached("10.0.10.7/24", 4096, "box"))]);
+        let attachments = BTreeMap::from([(17, attached("10.0.10.7", 4096, "box"))]);
 
         let tables = wanted(&desired, &attachments).tables;
 
@@ -334,11 +337,36 @@ mod tests {
     }
 
     #[test]
+    fn an_attachment_has_its_addresses_of_both_families() {
+        let v6 = "fd00:10::7";
+        let both = attachment::Attachment {
+            v6: v6.parse().ok(),
+            ..attached("10.0.10.7", 4096, "box")
+        };
+        let attachments = BTreeMap::from([(17, both)]);
+
+        let tables = wanted(&DesiredNetwork::default(), &attachments).tables;
+
+        for address in [ip("10.0.10.7"), ip(v6)] {
+            let endpoint = tables.endpoints[&endpoint_key(Vni::new(4096), address)];
+            assert_eq!(endpoint.ifindex, 17);
+            let key = SandboxAddressKey {
+                sandbox: attachments[&17].sandbox_number(),
+                address: address.into(),
+            };
+            assert_eq!(tables.sandbox_addresses[&key], Vni::new(4096));
+        }
+        let attachment = tables.attachments[&17];
+        assert_eq!(attachment.address(true), ip("10.0.10.7").into());
+        assert_eq!(attachment.address(false), ip(v6).into());
+    }
+
+    #[test]
     fn a_container_on_two_networks_is_one_sandbox() {
         let attachments = BTreeMap::from([
-            (17, attached("10.0.10.7/24", 4096, "box")),
-            (18, attached("10.0.11.7/24", 4097, "box")),
-            (19, attached("10.0.10.8/24", 4096, "other")),
+            (17, attached("10.0.10.7", 4096, "box")),
+            (18, attached("10.0.11.7", 4097, "box")),
+            (19, attached("10.0.10.8", 4096, "other")),
         ]);
 
         let tables = wanted(&DesiredNetwork::default(), &attachments).tables;
@@ -355,7 +383,7 @@ mod tests {
     #[test]
     fn more_networks_than_fit_do_no_harm() {
         let attachments = (0..12)
-            .map(|n| (n, attached(&format!("10.0.{n}.7/24"), 4096 + n, "box")))
+            .map(|n| (n, attached(&format!("10.0.{n}.7"), 4096 + n, "box")))
             .collect();
         let tables = wanted(&DesiredNetwork::default(), &attachments).tables;
         let sandbox = tables.sandboxes.values().next().unwrap();

@@ -1,12 +1,14 @@
 //! What must hold once the cluster is left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use orch_core::ids::TaskId;
+use orch_core::network::Family;
 use orch_core::objects::node::NodeState;
 use orch_core::objects::service::UpdateState;
 use orch_core::objects::task::RestartCondition;
-use orch_core::objects::{Service, Task};
+use orch_core::objects::{Network, Service, Task};
 use orch_core::orchestrate::is_up_to_date;
 use orch_core::store::State;
 use orch_core::task_state::{DesiredState, TaskState};
@@ -148,27 +150,17 @@ fn is_blocked(state: &State, task: &Task) -> bool {
     let out_of_addresses = state.networks().any(|network| {
         error.contains(&format!("network {}:", network.spec.name))
             && error.contains("exhausted")
-            && free_addresses(state, network) == 0
+            && (network.families().into_iter())
+                .any(|family| free_addresses(state, network, family) == 0)
     });
     let out_of_ports = error.contains("host-mode port already in use");
     (task.status.state == TaskState::New && out_of_addresses)
         || (task.status.state == TaskState::Pending && out_of_ports)
 }
 
-fn free_addresses(state: &State, network: &orch_core::objects::Network) -> u32 {
-    let size: u32 = network
-        .subnets
-        .iter()
-        .map(|s| 1 << (32 - s.range.prefix_len()))
-        .sum();
-    let mut taken = BTreeSet::new();
-    for subnet in &network.subnets {
-        taken.extend([
-            subnet.range.network(),
-            subnet.range.broadcast(),
-            subnet.gateway,
-        ]);
-    }
+/// How many addresses of a family a network has left to give.
+fn free_addresses(state: &State, network: &Network, family: Family) -> u128 {
+    let mut taken: BTreeSet<IpAddr> = reserved(network).collect();
     let vips = state.services().flat_map(|s| &s.endpoint.vips);
     taken.extend(
         vips.filter(|v| v.network == network.id)
@@ -177,7 +169,31 @@ fn free_addresses(state: &State, network: &orch_core::objects::Network) -> u32 {
     for task in state.tasks().filter(|t| t.holds_addresses()) {
         taken.extend(task.addresses_in(&network.id));
     }
-    size - u32::try_from(taken.len()).unwrap_or(u32::MAX).min(size)
+    let taken = taken.iter().filter(|ip| Family::of(**ip) == family).count() as u128;
+    size(network, family).saturating_sub(taken)
+}
+
+/// How many addresses of a family a network's ranges have.
+fn size(network: &Network, family: Family) -> u128 {
+    let ranges = network.subnets.iter().map(|subnet| subnet.range);
+    ranges
+        .filter(|range| Family::of(range.addr()) == family)
+        .map(|range| 1 << (range.max_prefix_len() - range.prefix_len()))
+        .sum()
+}
+
+/// The addresses that a network gives to nobody.
+fn reserved(network: &Network) -> impl Iterator<Item = IpAddr> {
+    network.subnets.iter().flat_map(|subnet| {
+        let broadcast = subnet
+            .range
+            .addr()
+            .is_ipv4()
+            .then(|| subnet.range.broadcast());
+        [subnet.range.network(), subnet.gateway]
+            .into_iter()
+            .chain(broadcast)
+    })
 }
 
 fn engines_run_what_the_store_says(state: &State, hosts: &[Host]) -> Result<(), Violation> {
@@ -213,16 +229,14 @@ pub(super) fn nothing_is_left(manager: &Manager, hosts: &[Host]) -> Result<(), V
         );
     }
     for network in state.networks() {
-        let size: u32 = network
-            .subnets
-            .iter()
-            .map(|s| 1 << (32 - s.range.prefix_len()))
-            .sum();
-        let reserved = 3 * u32::try_from(network.subnets.len()).unwrap_or_default();
-        ensure!(
-            free_addresses(state, network) == size - reserved,
-            "addresses are lost"
-        );
+        for family in network.families() {
+            let reserved = reserved(network).filter(|ip| Family::of(*ip) == family);
+            let given = size(network, family) - reserved.count() as u128;
+            ensure!(
+                free_addresses(state, network, family) == given,
+                "addresses are lost"
+            );
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use orch_core::ids::{NetworkId, ServiceId};
-use orch_core::network::{self, Backend, Frontend};
+use orch_core::network::{self, Backend, Family, Frontend};
 use orch_core::objects::node::NodeState;
 use orch_core::objects::service::{PublishMode, UpdateOrder};
 use orch_core::objects::task::TaskOwner;
@@ -239,6 +239,11 @@ fn network_follows_tasks(state: &State, node: &Node) -> Result<(), Violation> {
                 .filter(|a| a.network == vip.network)
                 .flat_map(|a| a.addresses.iter().map(|ip| ip.addr()))
                 .collect();
+            let of_family = |family| {
+                let addresses = expected.iter().copied();
+                addresses.filter(move |address| Family::of(*address) == family)
+            };
+            let of_vip: BTreeSet<IpAddr> = of_family(Family::of(vip.address.addr())).collect();
             let frontend = Frontend::Vip {
                 vni,
                 address: vip.address.addr(),
@@ -252,8 +257,8 @@ fn network_follows_tasks(state: &State, node: &Node) -> Result<(), Violation> {
                 .map(|b: &Backend| b.address)
                 .collect();
             ensure!(
-                backends == expected,
-                "{frontend:?} has {backends:?}, not {expected:?}"
+                backends == of_vip,
+                "{frontend:?} has {backends:?}, not {of_vip:?}"
             );
             if service
                 .spec

@@ -1,10 +1,10 @@
 //! Users who ask for anything at any time.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use orch_core::control::{self, ControlError};
 use orch_core::ids::{NetworkId, ServiceId};
 use orch_core::network::Protocol;
@@ -185,24 +185,31 @@ fn networks(state: &State, dice: &mut Dice) -> Vec<NetworkAttachmentConfig> {
     picked.into_iter().map(attach).collect()
 }
 
-/// Some with a subnet of their own, which is so small that it may run out of addresses.
+/// Half of them with IPv6, and some with subnets of their own, which are so small that they may
+/// run out of addresses.
 fn create_network(tx: &mut Tx<'_>, dice: &mut Dice) -> Result<(), ControlError> {
-    let small = Ipv4Net::new(Ipv4Addr::new(10, 9, 0, 16 * dice.number(0..=3) as u8), 28);
+    let ipv6 = dice.percent(50);
+    let number = dice.number(0..=3) as u8;
+    let v4 = Ipv4Addr::new(10, 9, 0, 16 * number).into();
+    let v6 = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 16 * u16::from(number)).into();
+    let small = [(v4, 28, true), (v6, 124, ipv6)];
     let ipam = small
-        .ok()
-        .filter(|_| dice.percent(40))
-        .map(|subnet| IpamConfig {
-            subnet: IpNet::V4(subnet),
+        .into_iter()
+        .filter(|(_, _, possible)| *possible && dice.percent(40))
+        .map(|(address, prefix, _)| IpamConfig {
+            subnet: IpNet::new_assert(address, prefix),
             gateway: None,
             range: None,
-        });
+        })
+        .collect();
     let spec = NetworkSpec {
         name: format!("net{}", dice.number(0..=3)),
         labels: BTreeMap::new(),
         attachable: dice.percent(70),
         internal: false,
         ingress: false,
-        ipam: ipam.into_iter().collect(),
+        ipv6,
+        ipam,
         driver_options: BTreeMap::new(),
     };
     control::create_network(tx, spec).map(|_| ())

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::control::ControlError;
 use crate::ids::NetworkId;
+use crate::network::Family;
 use crate::objects::Network;
 use crate::store::State;
 
@@ -112,10 +113,33 @@ impl AddressBook {
         Ok(pool.with_prefix(address))
     }
 
-    /// Takes the next free address behind the one given out last, and moves that mark.
-    pub fn take_next(&mut self, network: &mut Network) -> Result<IpNet, AddressError> {
-        let pools = pools(network);
-        let start = network.last_address.and_then(|last| {
+    /// Takes the next free address of each of the network's families.
+    pub fn take_each(&mut self, network: &mut Network) -> Result<Vec<IpNet>, AddressError> {
+        let mut given = Vec::new();
+        for family in network.families() {
+            match self.take_next(network, family) {
+                Ok(address) => given.push(address),
+                Err(error) => {
+                    for address in given {
+                        self.release(&network.id, address.addr());
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(given)
+    }
+
+    /// Takes the next free address of a family behind the one given out last, and moves that
+    /// mark.
+    pub fn take_next(
+        &mut self,
+        network: &mut Network,
+        family: Family,
+    ) -> Result<IpNet, AddressError> {
+        let mut pools = pools(network);
+        pools.retain(|pool| Family::of(pool.subnet.addr()) == family);
+        let start = last_address(network, family).and_then(|last| {
             let index = pools.iter().position(|p| p.range.contains(&last))?;
             Some((index, to_bits(last).checked_add(1)?))
         });
@@ -130,7 +154,7 @@ impl AddressBook {
             let free = pool.from(from).find(|a| !self.is_taken(&network.id, *a));
             if let Some(address) = free {
                 self.mark(&network.id, address);
-                network.last_address = Some(address);
+                *last_address(network, family) = Some(address);
                 return Ok(pool.with_prefix(address));
             }
         }
@@ -145,6 +169,14 @@ impl AddressBook {
         self.taken
             .get(network)
             .is_some_and(|taken| taken.contains(&address))
+    }
+}
+
+/// The mark of a family.
+fn last_address(network: &mut Network, family: Family) -> &mut Option<IpAddr> {
+    match family {
+        Family::V4 => &mut network.last_address,
+        Family::V6 => &mut network.last_address_v6,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{AddressBook, ports};
 use crate::ids::{NetworkId, ServiceId};
-use crate::network::networks_of;
+use crate::network::{Family, networks_of};
 use crate::objects::service::{EndpointMode, VirtualIp};
 use crate::objects::{Network, Service};
 use crate::store::{Object, Tx};
@@ -73,20 +73,25 @@ fn take_vips(
     book: &mut AddressBook,
 ) -> Result<(), String> {
     for id in wanted {
-        if service.endpoint.vips.iter().any(|vip| vip.network == *id) {
-            continue;
-        }
         let found = tx
             .network(id)
             .ok_or_else(|| format!("network {id} not found"))?;
         let mut network = Network::clone(found);
-        let address = book.take_next(&mut network).map_err(|e| e.to_string())?;
-        tx.put(Object::Network(network));
-        service.endpoint.vips.push(VirtualIp {
-            network: id.clone(),
-            address,
-        });
-        tx.put(Object::Service(service.clone()));
+        for family in network.families() {
+            let mut vips = service.endpoint.vips.iter();
+            if vips.any(|vip| vip.network == *id && Family::of(vip.address.addr()) == family) {
+                continue;
+            }
+            let address = book
+                .take_next(&mut network, family)
+                .map_err(|e| e.to_string())?;
+            tx.put(Object::Network(network.clone()));
+            service.endpoint.vips.push(VirtualIp {
+                network: id.clone(),
+                address,
+            });
+            tx.put(Object::Service(service.clone()));
+        }
     }
     Ok(())
 }

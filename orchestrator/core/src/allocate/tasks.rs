@@ -58,7 +58,7 @@ fn needed(
     }
 }
 
-/// One address per network, or none at all and the reason.
+/// An address of each family per network, or none at all and the reason.
 fn attachments(
     tx: &mut Tx<'_>,
     service: &Service,
@@ -99,10 +99,10 @@ fn take_each(
             .network(id)
             .ok_or_else(|| format!("network {id} not found"))?;
         let mut network = Network::clone(found);
-        let address = book.take_next(&mut network).map_err(|e| e.to_string())?;
+        let addresses = book.take_each(&mut network).map_err(|e| e.to_string())?;
         given.push(NetworkAttachment {
             network: id.clone(),
-            addresses: vec![address],
+            addresses,
             aliases: aliases.to_vec(),
         });
         networks.push(network);

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::control::{self, AttachRequest, ControlError};
-use crate::fixture::{Bench, network_spec, on_network, service_spec};
+use crate::fixture::{Bench, dual_stack_spec, network_spec, on_network, service_spec};
 use crate::ids::ServiceId;
-use crate::network::{Protocol, Vni};
+use crate::network::{Family, Protocol, Vni};
 use crate::objects::service::{EndpointMode, PortConfig, PublishMode};
 use crate::objects::{Node, ServiceSpec, Task};
 use crate::store::Object;
@@ -114,6 +114,85 @@ fn overlapping_ranges_are_refused() {
 }
 
 #[test]
+fn a_network_of_both_families_gets_the_range_that_was_not_asked_for() {
+    let mut bench = Bench::with_nodes(1);
+    let own = bench.state.cluster().unwrap().own_v6_pool();
+    assert_eq!(own.prefix_len(), 48);
+    assert_eq!(own.addr().to_string().get(..2), Some("fd"));
+    for (index, asked) in [&[][..], &["10.0.20.0/24"], &["fd00:10::/64"]]
+        .into_iter()
+        .enumerate()
+    {
+        let spec = dual_stack_spec(&format!("n{index}"), asked);
+        let id = bench.write(|tx| control::create_network(tx, spec)).unwrap();
+        let subnets = bench.state.network(&id).unwrap().subnets.clone();
+        let [v4, v6] = &subnets[..] else {
+            panic!("{subnets:?}");
+        };
+        assert!(v4.range.addr().is_ipv4() && v4.range.contains(&v4.gateway));
+        assert!(v6.range.prefix_len() == 64 && v6.range.contains(&v6.gateway));
+        assert_eq!(own.contains(&v6.range), index != 2, "{subnets:?}");
+        for asked in asked {
+            assert!(subnets.iter().any(|s| s.range.to_string() == *asked));
+        }
+    }
+}
+
+#[test]
+fn a_users_own_pool_of_ipv6_is_cut_into_links() {
+    let mut bench = Bench::with_pools(1, &["10.0.0.0/8", "fd12:3456::/63"]);
+    let mut create = |name| {
+        let spec = dual_stack_spec(name, &[]);
+        bench.write(|tx| control::create_network(tx, spec))
+    };
+    create("first").unwrap();
+    create("second").unwrap();
+    assert!(create("third").is_err());
+    let ranges: Vec<_> = bench.state.networks().map(|n| &n.subnets).collect();
+    let v6: BTreeSet<_> = ranges
+        .iter()
+        .filter_map(|subnets| Some(subnets.get(1)?.range.to_string()))
+        .collect();
+    let expected = ["fd12:3456:0:1::/64", "fd12:3456::/64"].map(str::to_owned);
+    assert_eq!(v6, BTreeSet::from(expected));
+}
+
+#[test]
+fn a_service_on_both_families_has_two_virtual_addresses_and_its_tasks_two_each() {
+    let mut bench = Bench::with_nodes(1);
+    let spec = dual_stack_spec("both", &["10.0.10.0/24", "fd00:10::/64"]);
+    let network = bench.write(|tx| control::create_network(tx, spec)).unwrap();
+    let id = bench.create(on_network(service_spec("web", 1), &network));
+    let vips: Vec<_> = bench.service(&id).endpoint.vips;
+    let vips: Vec<_> = vips.iter().map(|vip| vip.address.to_string()).collect();
+    assert_eq!(vips, ["10.0.10.2/24", "fd00:10::2/64"]);
+    let task = bench.tasks(&id)[0].clone();
+    let addresses = task.attachments[0].addresses.iter();
+    let addresses: Vec<_> = addresses.map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.0.10.3/24", "fd00:10::3/64"]);
+}
+
+#[test]
+fn a_container_borrows_an_address_of_each_family() {
+    let mut bench = Bench::with_nodes(1);
+    let spec = dual_stack_spec("both", &["10.0.10.0/24", "fd00:10::/64"]);
+    let network = bench.write(|tx| control::create_network(tx, spec)).unwrap();
+    let node = bench.node(0);
+    for (family, expected) in [(Family::V4, "10.0.10.2/24"), (Family::V6, "fd00:10::2/64")] {
+        let request = AttachRequest {
+            endpoint: format!("{family:?}"),
+            network: network.clone(),
+            address: None,
+            family,
+        };
+        let task = bench
+            .write(|tx| control::attach(tx, &node, request))
+            .unwrap();
+        assert_eq!(task.attachments[0].addresses[0].to_string(), expected);
+    }
+}
+
+#[test]
 fn a_spent_pool_of_ranges_is_an_error() {
     let mut bench = Bench::with_pool(1, "192.168.0.0/23");
     bench.network("second", None);
@@ -151,6 +230,7 @@ fn an_address_given_back_rests_until_the_others_had_their_turn() {
             endpoint: format!("e{round}"),
             network: net.clone(),
             address: None,
+            family: Family::V4,
         };
         let task = bench
             .write(|tx| control::attach(tx, &node, request))
@@ -310,6 +390,7 @@ fn a_certain_address_is_lent_once() {
             endpoint: endpoint.to_owned(),
             network: net.clone(),
             address: Some(ip(address)),
+            family: Family::V4,
         };
         bench
             .write(|tx| control::attach(tx, &node, request))

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ControlError;
 use crate::allocate::AddressBook;
 use crate::ids::{NetworkId, NodeId, TaskId};
+use crate::network::Family;
 use crate::objects::task::{NetworkAttachment, TaskOwner, TaskSpec, TaskStatus};
 use crate::objects::{Meta, Network, Task};
 use crate::store::{Object, ObjectKey, Tx};
@@ -22,6 +23,9 @@ pub struct AttachRequest {
     pub network: NetworkId,
     /// A certain address, as `docker run --ip` asks for; `None` takes any.
     pub address: Option<IpAddr>,
+    /// The family of any address. A container with an address of each borrows twice.
+    #[serde(default)]
+    pub family: Family,
 }
 
 /// Lends a container an address. Asking again for the same endpoint gives the same answer.
@@ -49,7 +53,7 @@ pub fn attach(
     let mut book = AddressBook::of(tx);
     let address = match request.address {
         Some(wanted) => book.take(&network, wanted)?,
-        None => book.take_next(&mut network)?,
+        None => book.take_next(&mut network, request.family)?,
     };
     tx.put(Object::Network(network));
     let task = Task {

@@ -93,6 +93,7 @@ pub fn init_cluster(tx: &mut Tx<'_>, init: InitCluster) -> Result<(), ControlErr
         attachable: false,
         internal: false,
         ingress: true,
+        ipv6: false,
         ipam: Vec::new(),
         driver_options: std::collections::BTreeMap::new(),
     };

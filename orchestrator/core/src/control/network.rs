@@ -34,6 +34,7 @@ pub fn create_network(tx: &mut Tx<'_>, spec: NetworkSpec) -> Result<NetworkId, C
         vni,
         subnets,
         last_address: None,
+        last_address_v6: None,
     }));
     Ok(id)
 }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::dispatch::{self, TaskReport};
 use crate::fixture::{Bench, network_spec, on_network, service_spec};
+use crate::network::Family;
 use crate::objects::node::{Availability, NodeState, Role};
 use crate::objects::task::{ContainerStatus, TaskStatus};
 use crate::task_state::{DesiredState, TaskState};
@@ -248,6 +249,7 @@ fn what_ran_on_a_removed_node_is_written_off() {
         endpoint: "e".to_owned(),
         network: net.clone(),
         address: None,
+        family: Family::V4,
     };
     let lent = bench.write(|tx| attach(tx, &worker, request)).unwrap();
     let task = bench
@@ -293,6 +295,7 @@ fn attachments_that_are_gone_from_the_engine_are_dropped() {
             endpoint: endpoint.to_owned(),
             network: net.clone(),
             address: None,
+            family: Family::V4,
         };
         bench.write(|tx| attach(tx, &node, request)).unwrap();
     }
@@ -315,6 +318,7 @@ fn a_network_that_is_not_attachable_lends_no_address() {
         endpoint: "e".to_owned(),
         network: ingress,
         address: None,
+        family: Family::V4,
     };
     let error = bench.write(|tx| attach(tx, &node, request)).unwrap_err();
     assert_eq!(error.to_string(), "network ingress not manually attachable");

@@ -181,10 +181,7 @@ impl<'a> View<'a> {
     fn families(&self, service: &Service) -> impl Iterator<Item = Family> + use<> {
         let networks = networks_of(self.state, &service.spec).into_iter();
         let known = networks.filter_map(|(id, _)| self.state.network(id));
-        let found: BTreeSet<Family> = known
-            .flat_map(|network| &network.subnets)
-            .map(|subnet| Family::of(subnet.gateway))
-            .collect();
+        let found: BTreeSet<Family> = known.flat_map(|network| network.families()).collect();
         found.into_iter()
     }
 

@@ -269,6 +269,7 @@ fn an_attached_container_is_an_endpoint_of_its_node() {
         endpoint: "e".to_owned(),
         network: network.clone(),
         address: None,
+        family: Family::V4,
     };
     let task = bench
         .write(|tx| control::attach(tx, &node, request))

@@ -1,5 +1,6 @@
 //! The cluster: its settings, its trust root and its join tokens. One per store.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -17,9 +18,11 @@ pub struct Cluster {
     pub meta: Meta,
     /// What the user may change.
     pub spec: ClusterSpec,
-    /// Address ranges that networks without a subnet are cut from.
+    /// Address ranges that networks without a subnet are cut from. If none is of IPv6, those are
+    /// cut from [`Self::own_v6_pool`].
     pub address_pools: Vec<IpNet>,
-    /// Prefix length of a network cut from a pool.
+    /// Prefix length of an IPv4 network cut from a pool; those of IPv6 have
+    /// [`Self::SUBNET_SIZE_V6`].
     pub subnet_size: u8,
     /// UDP port of the overlay's tunnels, the same on every node.
     pub data_path_port: u16,
@@ -27,6 +30,40 @@ pub struct Cluster {
     pub root_ca: RootCa,
     /// Secrets that let a host in.
     pub join_tokens: JoinTokens,
+}
+
+impl Cluster {
+    /// Prefix length of an IPv6 network cut from a pool: what every link has (RFC 4291 section
+    /// 2.5.1).
+    pub const SUBNET_SIZE_V6: u8 = 64;
+
+    /// The cluster's unique local range (RFC 4193): its global id is a hash of the cluster's id,
+    /// which is random, so that clusters that meet have different ones.
+    pub fn own_v6_pool(&self) -> IpNet {
+        const UNIQUE_LOCAL: u128 = 0xfd << 120;
+        const GLOBAL_ID_BITS: u32 = 40;
+        const BEHIND_GLOBAL_ID: u32 = 80;
+        const PREFIX: u8 = 48;
+        // 64-bit FNV-1a.
+        let hash = self
+            .id
+            .as_str()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let global_id = u128::from(hash >> (u64::BITS - GLOBAL_ID_BITS));
+        let address = Ipv6Addr::from_bits(UNIQUE_LOCAL | (global_id << BEHIND_GLOBAL_ID));
+        IpNet::new_assert(address.into(), PREFIX)
+    }
+
+    /// The prefix length of a network cut from `pool`.
+    pub fn subnet_size_in(&self, pool: IpNet) -> u8 {
+        match pool {
+            IpNet::V4(_) => self.subnet_size,
+            IpNet::V6(_) => Self::SUBNET_SIZE_V6,
+        }
+    }
 }
 
 /// Settings that `swarm update` may change; defaults are Docker's.

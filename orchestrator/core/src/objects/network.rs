@@ -1,6 +1,6 @@
 //! An overlay network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Labels, Meta};
 use crate::ids::NetworkId;
-use crate::network::{Subnet, Vni};
+use crate::network::{Family, Subnet, Vni};
 
 /// Name of the network of tasks that name no network of their own.
 pub const INGRESS: &str = "ingress";
@@ -26,10 +26,21 @@ pub struct Network {
     pub vni: Vni,
     /// The ranges in use, as asked for or cut from the cluster's pools.
     pub subnets: Vec<Subnet>,
-    /// The address given out last. The search for a free one goes on behind it, so that an
+    /// The IPv4 address given out last. The search for a free one goes on behind it, so that an
     /// address rests before it is used again.
     #[serde(default)]
     pub last_address: Option<IpAddr>,
+    /// The same for IPv6.
+    #[serde(default)]
+    pub last_address_v6: Option<IpAddr>,
+}
+
+impl Network {
+    /// The families of its ranges.
+    pub fn families(&self) -> BTreeSet<Family> {
+        let gateways = self.subnets.iter().map(|subnet| subnet.gateway);
+        gateways.map(Family::of).collect()
+    }
 }
 
 /// What the user asked for.
@@ -45,7 +56,10 @@ pub struct NetworkSpec {
     pub internal: bool,
     /// Whether it is the network of tasks that name none. One at most.
     pub ingress: bool,
-    /// Ranges asked for; empty takes one from the cluster's pools.
+    /// Whether it has IPv6 beside IPv4.
+    #[serde(default)]
+    pub ipv6: bool,
+    /// Ranges asked for; of a family without one, one is taken from the cluster's pools.
     pub ipam: Vec<IpamConfig>,
     /// Driver options, kept for the round trip.
     pub driver_options: BTreeMap<String, String>,

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{Verdict, invalid, unimplemented};
 use crate::allocate;
-use crate::objects::{ClusterSpec, NodeSpec};
+use crate::objects::{Cluster, ClusterSpec, NodeSpec};
 
 const MIN_HEARTBEAT: Duration = Duration::from_secs(1);
 const MIN_CERT_EXPIRY: Duration = Duration::from_secs(3600);
@@ -44,8 +44,8 @@ pub fn cluster_update(old: &ClusterSpec, new: &ClusterSpec) -> Verdict {
 
 /// Checks the address pools of `swarm init`.
 pub fn address_pools(pools: &[IpNet], subnet_size: u8) -> Verdict {
-    if pools.is_empty() {
-        return invalid("at least one default address pool is needed");
+    if !pools.iter().any(|pool| pool.addr().is_ipv4()) {
+        return invalid("at least one default address pool of IPv4 is needed");
     }
     if subnet_size > MAX_SUBNET_SIZE {
         return invalid(format!(
@@ -53,19 +53,18 @@ pub fn address_pools(pools: &[IpNet], subnet_size: u8) -> Verdict {
         ));
     }
     for (index, pool) in pools.iter().enumerate() {
-        if pool.addr().is_ipv6() {
-            return unimplemented(format!(
-                "default address pool {pool}: only IPv4 is supported"
-            ));
-        }
         if pool.trunc() != *pool {
             return invalid(format!(
                 "invalid default address pool {pool}: host bits are set"
             ));
         }
-        if pool.prefix_len() > subnet_size {
+        let size = match pool {
+            IpNet::V4(_) => subnet_size,
+            IpNet::V6(_) => Cluster::SUBNET_SIZE_V6,
+        };
+        if pool.prefix_len() > size {
             return invalid(format!(
-                "invalid subnet size /{subnet_size}: larger than the default address pool {pool}"
+                "invalid subnet size /{size}: larger than the default address pool {pool}"
             ));
         }
         if pools[..index]

@@ -1,5 +1,9 @@
 //! Specs of networks.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
 use super::{Verdict, invalid, unimplemented};
 use crate::allocate;
 use crate::control::ControlError;
@@ -8,6 +12,23 @@ use crate::objects::network::IpamConfig;
 
 /// A longer prefix leaves no address beside the gateway.
 const MAX_PREFIX: u8 = 30;
+/// The same for IPv6.
+const MAX_PREFIX_V6: u8 = 126;
+/// Ranges in which no network's hosts can be: this host, its links, groups; and the host link of
+/// every host's data plane (the last one; that of IPv4 is in 169.254.0.0/16).
+const NOT_FOR_HOSTS: [(IpAddr, u8); 8] = [
+    (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8),
+    (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+    (IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16),
+    (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 4),
+    (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8),
+    (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
+    (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+    (
+        IpAddr::V6(Ipv6Addr::new(0xfd6f, 0x7263, 0x6864, 0, 0, 0, 0, 0)),
+        64,
+    ),
+];
 /// Networks that every engine has.
 const PREDEFINED: [&str; 4] = ["bridge", "default", "host", "none"];
 
@@ -25,6 +46,12 @@ pub fn network_spec(spec: &NetworkSpec) -> Verdict {
     }
     for (index, config) in spec.ipam.iter().enumerate() {
         ipam(config)?;
+        if config.subnet.addr().is_ipv6() && !spec.ipv6 {
+            return invalid(format!(
+                "subnet {} is IPv6: enable IPv6 for the network (--ipv6)",
+                config.subnet
+            ));
+        }
         if spec.ipam[..index]
             .iter()
             .any(|c| allocate::overlap(c.subnet, config.subnet))
@@ -56,26 +83,29 @@ fn name(name: &str) -> Verdict {
 
 fn ipam(config: &IpamConfig) -> Verdict {
     let subnet = config.subnet;
-    if subnet.addr().is_ipv6() {
-        return unimplemented(format!("subnet {subnet}: only IPv4 is supported"));
-    }
     if subnet.trunc() != subnet {
         return invalid(format!(
             "invalid subnet {subnet}: it should be {}",
             subnet.trunc()
         ));
     }
-    if subnet.prefix_len() > MAX_PREFIX || subnet.prefix_len() == 0 {
+    let longest = match subnet {
+        IpNet::V4(_) => MAX_PREFIX,
+        IpNet::V6(_) => MAX_PREFIX_V6,
+    };
+    if subnet.prefix_len() > longest || subnet.prefix_len() == 0 {
         return invalid(format!(
-            "invalid subnet {subnet}: its size must be between /1 and /{MAX_PREFIX}"
+            "invalid subnet {subnet}: its size must be between /1 and /{longest}"
         ));
     }
-    let network = subnet.network();
-    if network.is_loopback() || network.is_multicast() || network.is_unspecified() {
+    let mut reserved = NOT_FOR_HOSTS.iter();
+    if reserved.any(|(ip, prefix)| allocate::overlap(IpNet::new_assert(*ip, *prefix), subnet)) {
         return invalid(format!("invalid subnet {subnet}: not a range for hosts"));
     }
     if let Some(gateway) = config.gateway
-        && (!subnet.contains(&gateway) || gateway == network || gateway == subnet.broadcast())
+        && (!subnet.contains(&gateway)
+            || gateway == subnet.network()
+            || (gateway.is_ipv4() && gateway == subnet.broadcast()))
     {
         return invalid(format!(
             "invalid gateway {gateway}: not a host of subnet {subnet}"

@@ -1,7 +1,7 @@
 //! What makes no sense, or cannot be honoured, is refused.
 
 use super::*;
-use crate::fixture::{network_spec, service_spec};
+use crate::fixture::{dual_stack_spec, network_spec, service_spec};
 use crate::network::Protocol;
 use crate::objects::service::{FailureAction, PortConfig, PublishMode, ServiceMode, UpdateConfig};
 use crate::objects::task::{Mount, MountSource, NetworkAttachmentConfig};
@@ -166,10 +166,33 @@ fn networks_that_make_no_sense_are_refused() {
         "10.0.0.0/31",
         "127.0.0.0/8",
         "224.0.0.0/24",
+        "169.254.7.0/24",
         "fd00::/64",
     ] {
         assert!(network_spec_of("n", Some(subnet)).is_err(), "{subnet}");
     }
+    for subnet in [
+        "fd00::1/64",
+        "fd00::/127",
+        "fe80::/64",
+        "ff02::/64",
+        "::/96",
+        "fd6f:7263:6864::/96",
+        "fd00::/7",
+    ] {
+        let spec = dual_stack_spec("n", &[subnet]);
+        assert!(super::network_spec(&spec).is_err(), "{subnet}");
+    }
+    let several = [
+        "10.0.10.0/24",
+        "fd00:10::/64",
+        "10.0.11.0/24",
+        "fd00:11::/126",
+    ];
+    let spec = dual_stack_spec("n", &several);
+    assert_eq!(super::network_spec(&spec), Ok(()));
+    let twice = dual_stack_spec("n", &["fd00:10::/64", "fd00:10::/96"]);
+    assert!(super::network_spec(&twice).is_err());
     assert_eq!(network_spec_of("a.b-c_d", Some("10.0.10.0/24")), Ok(()));
     let mut spec = network_spec("n", Some("10.0.10.0/24"));
     for gateway in ["10.0.10.0", "10.0.10.255", "10.0.11.1"] {
@@ -218,6 +241,7 @@ fn address_pools_are_apart_and_larger_than_a_network() {
     };
     assert_eq!(pools(&["10.0.0.0/8"], 24), Ok(()));
     assert_eq!(pools(&["10.0.0.0/16", "10.1.0.0/16"], 29), Ok(()));
+    assert_eq!(pools(&["10.0.0.0/8", "fd00::/48"], 24), Ok(()));
     for (texts, size) in [
         (&[][..], 24),
         (&["10.0.0.0/8"], 30),
@@ -225,6 +249,7 @@ fn address_pools_are_apart_and_larger_than_a_network() {
         (&["10.0.0.1/8"], 24),
         (&["10.0.0.0/8", "10.1.0.0/16"], 24),
         (&["fd00::/8"], 24),
+        (&["10.0.0.0/8", "fd00::/65"], 24),
     ] {
         assert!(pools(texts, size).is_err(), "{texts:?} /{size}");
     }

@@ -206,7 +206,8 @@ impl Host {
             endpoint_id: format!("{number:011x}").repeat(5),
             sandbox_id,
             vni,
-            address: format!("{address}/24").parse().unwrap(),
+            v4: address.to_string().parse().ok(),
+            v6: None,
             mac: Attachment::mac_address(address),
         };
         let wanted = attachment.clone();

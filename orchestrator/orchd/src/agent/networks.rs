@@ -208,12 +208,14 @@ mod tests {
                 attachable: true,
                 internal: false,
                 ingress: false,
+                ipv6: false,
                 ipam: Vec::new(),
                 driver_options: BTreeMap::new(),
             },
             vni: Vni::MIN,
             subnets: Vec::new(),
             last_address: None,
+            last_address_v6: None,
         }
     }
 

@@ -48,6 +48,7 @@ pub fn network() -> Network {
             attachable: true,
             internal: false,
             ingress: false,
+            ipv6: false,
             ipam: Vec::new(),
             driver_options: Labels::new(),
         },
@@ -57,6 +58,7 @@ pub fn network() -> Network {
             gateway: "10.0.10.1".parse().unwrap(),
         }],
         last_address: None,
+        last_address_v6: None,
     }
 }
 

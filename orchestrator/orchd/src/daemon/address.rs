@@ -159,10 +159,10 @@ pub(super) fn data_path(
              with --data-path-addr or --advertise-addr"
         )));
     }
-    if ip.is_ipv6() {
+    if matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()) {
         return Err(bad(format!(
-            "tunnels over IPv6 ({ip}) are not supported yet; name an IPv4 address of this host \
-             with --data-path-addr"
+            "{ip} is valid on one link only, so tunnels cannot use it; name another address of \
+             this host with --data-path-addr or --advertise-addr"
         )));
     }
     Ok(ip)
@@ -350,24 +350,23 @@ mod tests {
     }
 
     #[test]
-    fn tunnels_need_an_ipv4_address_of_this_host() {
+    fn tunnels_need_an_address_of_this_host() {
         let own: IpAddr = "192.0.2.5".parse().unwrap();
         let foreign: IpAddr = "192.0.2.9".parse().unwrap();
         let host = host(&[
-            ("eth0", &["192.0.2.5", "2001:db8::5"]),
+            ("eth0", &["192.0.2.5", "2001:db8::5", "fe80::1"]),
             ("lo", &["127.0.0.1"]),
         ]);
         assert_eq!(data_path("", own, &host).unwrap(), own);
         assert_eq!(data_path("192.0.2.5", foreign, &host).unwrap(), own);
         assert_eq!(data_path("eth0", foreign, &host).unwrap(), own);
+        let own_v6: IpAddr = "2001:db8::5".parse().unwrap();
+        assert_eq!(data_path("", own_v6, &host).unwrap(), own_v6);
+        assert_eq!(data_path("2001:db8::5", own, &host).unwrap(), own_v6);
         for (text, advertised, expected) in [
             ("", foreign, "192.0.2.9 is not an address of this host"),
             ("192.0.2.9", own, "192.0.2.9 is not an address of this host"),
-            (
-                "2001:db8::5",
-                own,
-                "over IPv6 (2001:db8::5) are not supported yet",
-            ),
+            ("fe80::1", own, "fe80::1 is valid on one link only"),
             ("0.0.0.0", own, BAD_DATA_PATH),
             ("eth7", own, BAD_DATA_PATH),
         ] {

@@ -32,10 +32,14 @@ pub(super) struct Founding {
 impl Founding {
     /// Checks the request against this host.
     pub fn plan(request: &InitRequest, interfaces: &Interfaces) -> Result<Self, LifecycleError> {
-        let listen = address::listen(&request.listen_addr, rpc::PORT, interfaces)?;
+        let mut listen = address::listen(&request.listen_addr, rpc::PORT, interfaces)?;
         let advertise = address::advertise(&request.advertise_addr, listen, interfaces)?;
+        if request.listen_addr.is_empty() && advertise.is_ipv6() {
+            // Takes IPv4, too.
+            listen.set_ip(Ipv6Addr::UNSPECIFIED.into());
+        }
         let mut pools = request.default_addr_pool.clone();
-        if pools.is_empty() {
+        if !pools.iter().any(|pool| pool.addr().is_ipv4()) {
             pools.extend(DEFAULT_POOL.parse::<IpNet>());
         }
         let subnet_size = match request.subnet_size {

@@ -23,6 +23,7 @@ fn network(number: u128, name: &str, subnet: &str) -> Network {
             attachable: false,
             internal: false,
             ingress: false,
+            ipv6: false,
             ipam: Vec::new(),
             driver_options: BTreeMap::new(),
         },
@@ -32,6 +33,7 @@ fn network(number: u128, name: &str, subnet: &str) -> Network {
             gateway: range.hosts().next().unwrap(),
         }],
         last_address: None,
+        last_address_v6: None,
     }
 }
 

@@ -30,8 +30,8 @@ pub struct UsedEndpoint {
     pub id: String,
     /// The engine's id of its network.
     pub network: String,
-    /// Its IPv4 address, when it has one.
-    pub address: Option<IpAddr>,
+    /// Its addresses, one of each family at most.
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Engine {
@@ -89,10 +89,15 @@ impl Engine {
 }
 
 fn used_endpoint(settings: EndpointSettings) -> Option<UsedEndpoint> {
+    let addresses = [settings.ip_address, settings.global_ipv6_address];
     Some(UsedEndpoint {
         id: settings.endpoint_id.filter(|id| !id.is_empty())?,
         network: settings.network_id?,
-        address: settings.ip_address.and_then(|address| address.parse().ok()),
+        addresses: addresses
+            .iter()
+            .flatten()
+            .filter_map(|address| address.parse().ok())
+            .collect(),
     })
 }
 

@@ -1,14 +1,13 @@
 //! The engine's networks that stand for cluster networks.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use bollard::models::{
     Ipam, IpamConfig, NetworkCreateRequest, NetworkDisconnectRequest, NetworkInspect,
 };
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
 use orch_core::ids::NetworkId;
-use orch_core::network::Subnet;
+use orch_core::network::{Family, Subnet};
 use orch_core::objects::Network;
 
 use super::container::unsorted;
@@ -121,12 +120,7 @@ fn request(network: &Network) -> NetworkCreateRequest {
         name: network.spec.name.clone(),
         driver: Some(DRIVER.to_owned()),
         internal: Some(network.spec.internal),
-        enable_ipv6: Some(
-            network
-                .subnets
-                .iter()
-                .any(|s| matches!(s.gateway, IpAddr::V6(_))),
-        ),
+        enable_ipv6: Some(network.families().contains(&Family::V6)),
         ipam: Some(Ipam {
             driver: Some(DRIVER.to_owned()),
             config: Some(network.subnets.iter().map(ipam_config).collect()),
@@ -166,6 +160,7 @@ mod tests {
                 attachable: true,
                 internal: true,
                 ingress: false,
+                ipv6: false,
                 ipam: Vec::new(),
                 driver_options: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
             },
@@ -175,6 +170,7 @@ mod tests {
                 gateway: "10.0.10.1".parse().unwrap(),
             }],
             last_address: None,
+            last_address_v6: None,
         }
     }
 

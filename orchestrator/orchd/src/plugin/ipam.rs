@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use orch_core::dispatch::Assignment;
 use orch_core::ids::NetworkId;
+use orch_core::network::Family;
 use orch_core::objects::{Network, Task};
 use serde_json::{Value, json};
 
@@ -36,19 +37,23 @@ impl Node {
             .options
             .as_ref()
             .and_then(|options| options.get(NETWORK_ID_OPTION));
-        let network = self.network_of_pool(option.ok_or(PluginError::HandMade)?)?;
-        let range = network
-            .subnets
-            .iter()
-            .map(|subnet| subnet.range.to_string())
-            .find(|range| request.pool.is_empty() || *range == request.pool)
+        let id = option.ok_or(PluginError::HandMade)?;
+        let id = NetworkId::parse(id).map_err(|_| PluginError::UnknownNetwork(id.clone()))?;
+        let network = self.network(&id)?;
+        let family = if request.v6 { Family::V6 } else { Family::V4 };
+        let mut ranges = network.subnets.iter().map(|subnet| subnet.range);
+        let range = ranges
+            .find(|range| match request.pool.as_str() {
+                "" => Family::of(range.addr()) == family,
+                wanted => range.to_string() == wanted,
+            })
             .ok_or_else(|| PluginError::UnknownPool {
                 pool: request.pool.clone(),
                 network: network.spec.name.clone(),
             })?;
         Ok(Pool {
-            id: network.id.to_string(),
-            pool: range,
+            id: pool_id(&network.id, range),
+            pool: range.to_string(),
             data: BTreeMap::new(),
         })
     }
@@ -57,15 +62,17 @@ impl Node {
         &self,
         request: RequestAddress,
     ) -> Result<Address, PluginError> {
-        let network = self.network_of_pool(&request.pool)?;
+        let (id, family) = parse_pool_id(&request.pool)
+            .ok_or_else(|| PluginError::UnknownNetwork(request.pool.clone()))?;
+        let network = self.network(&id)?;
         let records = self.ledger.read(Records::clone).await?;
         let assignment = self.assignment.borrow().clone();
         let tasks = assignment
             .as_deref()
             .map_or(&[][..], |assignment: &Assignment| &assignment.tasks);
-        let address = match verdict(&network, tasks, &records, &request)? {
+        let address = match verdict(&network, family, tasks, &records, &request)? {
             Verdict::Given(address) => address,
-            Verdict::Lend(wanted) => self.borrow_address(&network, wanted).await?,
+            Verdict::Lend(wanted) => self.borrow_address(&network, wanted, family).await?,
         };
         Ok(Address {
             address: address.to_string(),
@@ -79,7 +86,7 @@ impl Node {
     ) -> Result<Value, PluginError> {
         // What is not on loan (gateways, tasks' addresses) is not ours to take back.
         let address = request.address.parse::<IpAddr>();
-        if let (Ok(network), Ok(address)) = (NetworkId::parse(&request.pool), address) {
+        if let (Some((network, _)), Ok(address)) = (parse_pool_id(&request.pool), address) {
             self.ledger
                 .change(move |records| {
                     if let Some(lease) = records.held(&network, address) {
@@ -92,18 +99,13 @@ impl Node {
         Ok(json!({}))
     }
 
-    fn network_of_pool(&self, pool: &str) -> Result<Network, PluginError> {
-        let id =
-            NetworkId::parse(pool).map_err(|_| PluginError::UnknownNetwork(pool.to_owned()))?;
-        self.network(&id)
-    }
-
     /// Borrows an address. The loan is written down before the managers are asked, so that one
     /// that they gave and nobody took is given back.
     async fn borrow_address(
         &self,
         network: &Network,
         wanted: Option<IpAddr>,
+        family: Family,
     ) -> Result<IpNet, PluginError> {
         let name = format!("{:032x}", rand::random::<u128>());
         let lease = Lease {
@@ -114,7 +116,7 @@ impl Node {
         self.ledger
             .change(move |records| records.leases.insert(key, lease))
             .await?;
-        let lent = self.ask_managers(&name, network, wanted).await;
+        let lent = self.ask_managers(&name, network, wanted, family).await;
         let state = match &lent {
             Ok(address) => LeaseState::Held(address.addr()),
             Err(_) => LeaseState::Released,
@@ -137,6 +139,7 @@ impl Node {
         name: &str,
         network: &Network,
         wanted: Option<IpAddr>,
+        family: Family,
     ) -> Result<IpNet, PluginError> {
         let asked = async {
             // Before the managers know which loans there are, they would take a new one for one
@@ -147,13 +150,14 @@ impl Node {
             }
             let lent = self
                 .manager
-                .attach(name.to_owned(), network.id.clone(), wanted)
+                .attach(name.to_owned(), network.id.clone(), wanted, family)
                 .await;
             let task = lent.map_err(|source| PluginError::Refused {
                 network: network.spec.name.clone(),
                 source,
             })?;
-            address_of(&task, &network.id)
+            addresses_in(&task, &network.id)
+                .next()
                 .ok_or_else(|| PluginError::NoAddress(network.spec.name.clone()))
         };
         match tokio::time::timeout(LOAN_TIMEOUT, asked).await {
@@ -166,9 +170,25 @@ impl Node {
     }
 }
 
-/// Decides about a request for an address of `network`.
+/// What the engine names a range by.
+fn pool_id(network: &NetworkId, range: IpNet) -> String {
+    format!("{network}/{range}")
+}
+
+/// The network of such a name, and the range's family. Engine networks that earlier daemons made
+/// have IPv4 only, and name the cluster's network alone.
+fn parse_pool_id(id: &str) -> Option<(NetworkId, Family)> {
+    let (network, family) = match id.split_once('/') {
+        Some((network, range)) => (network, Family::of(range.parse::<IpNet>().ok()?.addr())),
+        None => (id, Family::V4),
+    };
+    Some((NetworkId::parse(network).ok()?, family))
+}
+
+/// Decides about a request for an address of a family in `network`.
 fn verdict(
     network: &Network,
+    family: Family,
     tasks: &[Task],
     records: &Records,
     request: &RequestAddress,
@@ -181,7 +201,7 @@ fn verdict(
         }
     };
     if request.is_gateway() {
-        return gateway(network, wanted).map(Verdict::Given);
+        return gateway(network, family, wanted).map(Verdict::Given);
     }
     let of_task = wanted.and_then(|wanted| {
         let addresses = tasks
@@ -206,8 +226,12 @@ fn verdict(
     }
 }
 
-/// The gateway of the network's subnet that `wanted` is in, or of its first.
-fn gateway(network: &Network, wanted: Option<IpAddr>) -> Result<IpNet, PluginError> {
+/// The gateway of the network's subnet that `wanted` is in, or of its first of the family.
+fn gateway(
+    network: &Network,
+    family: Family,
+    wanted: Option<IpAddr>,
+) -> Result<IpNet, PluginError> {
     let unknown = || PluginError::UnknownPool {
         pool: wanted.map_or_else(String::new, |wanted| wanted.to_string()),
         network: network.spec.name.clone(),
@@ -215,7 +239,10 @@ fn gateway(network: &Network, wanted: Option<IpAddr>) -> Result<IpNet, PluginErr
     let subnet = network
         .subnets
         .iter()
-        .find(|subnet| wanted.is_none_or(|wanted| subnet.range.contains(&wanted)))
+        .find(|subnet| match wanted {
+            Some(wanted) => subnet.range.contains(&wanted),
+            None => Family::of(subnet.gateway) == family,
+        })
         .ok_or_else(unknown)?;
     IpNet::new(wanted.unwrap_or(subnet.gateway), subnet.range.prefix_len()).map_err(|_| unknown())
 }
@@ -226,10 +253,6 @@ fn addresses_in<'a>(task: &'a Task, network: &'a NetworkId) -> impl Iterator<Ite
         .iter()
         .filter(move |a| a.network == *network);
     attachments.flat_map(|attachment| attachment.addresses.iter().copied())
-}
-
-fn address_of(task: &Task, network: &NetworkId) -> Option<IpNet> {
-    addresses_in(task, network).find(|address| matches!(address, IpNet::V4(_)))
 }
 
 #[cfg(test)]
@@ -255,15 +278,22 @@ mod tests {
                 attachable,
                 internal: false,
                 ingress: false,
+                ipv6: false,
                 ipam: Vec::new(),
                 driver_options: BTreeMap::new(),
             },
             vni: Vni::MIN,
-            subnets: vec![Subnet {
-                range: "10.0.10.0/24".parse().unwrap(),
-                gateway: "10.0.10.1".parse().unwrap(),
-            }],
+            subnets: [
+                ("10.0.10.0/24", "10.0.10.1"),
+                ("fd00:10::/64", "fd00:10::1"),
+            ]
+            .map(|(range, gateway)| Subnet {
+                range: range.parse().unwrap(),
+                gateway: gateway.parse().unwrap(),
+            })
+            .to_vec(),
             last_address: None,
+            last_address_v6: None,
         }
     }
 
@@ -290,7 +320,9 @@ mod tests {
             not_before: None,
             attachments: vec![NetworkAttachment {
                 network: NetworkId::from_random(1),
-                addresses: vec!["10.0.10.5/24".parse().unwrap()],
+                addresses: ["10.0.10.5/24", "fd00:10::5/64"]
+                    .map(|address| address.parse().unwrap())
+                    .to_vec(),
                 aliases: Vec::new(),
             }],
             running_since: None,
@@ -303,7 +335,7 @@ mod tests {
             "com.docker.network.gateway".to_owned(),
         );
         RequestAddress {
-            pool: NetworkId::from_random(1).to_string(),
+            pool: String::new(),
             address: address.to_owned(),
             options: gateway.then(|| BTreeMap::from([kind])),
         }
@@ -312,6 +344,7 @@ mod tests {
     fn decide(attachable: bool, request: &RequestAddress) -> Result<Verdict, PluginError> {
         verdict(
             &network(attachable),
+            Family::V4,
             &[task()],
             &Records::default(),
             request,
@@ -320,6 +353,19 @@ mod tests {
 
     fn given(address: &str) -> Verdict {
         Verdict::Given(address.parse().unwrap())
+    }
+
+    #[test]
+    fn ranges_are_named_by_network_and_family() {
+        let network = NetworkId::from_random(1);
+        for (range, family) in [("10.0.10.0/24", Family::V4), ("fd00:10::/64", Family::V6)] {
+            let id = pool_id(&network, range.parse().unwrap());
+            assert_eq!(parse_pool_id(&id), Some((network.clone(), family)));
+        }
+        // As earlier daemons named them.
+        let bare = parse_pool_id(network.as_str());
+        assert_eq!(bare, Some((network, Family::V4)));
+        assert_eq!(parse_pool_id("x"), None);
     }
 
     #[test]
@@ -332,6 +378,15 @@ mod tests {
             decide(false, &ask("", true)).unwrap(),
             given("10.0.10.1/24")
         );
+        let any_v6 = ask("", true);
+        let of_v6 = verdict(
+            &network(false),
+            Family::V6,
+            &[],
+            &Records::default(),
+            &any_v6,
+        );
+        assert_eq!(of_v6.unwrap(), given("fd00:10::1/64"));
         let elsewhere = decide(false, &ask("10.9.9.1", true));
         assert!(matches!(elsewhere, Err(PluginError::UnknownPool { .. })));
     }
@@ -340,14 +395,17 @@ mod tests {
     fn a_tasks_address_is_given_to_its_container_only() {
         let request = ask("10.0.10.5", false);
         assert_eq!(decide(false, &request).unwrap(), given("10.0.10.5/24"));
+        let v6 = decide(false, &ask("fd00:10::5", false));
+        assert_eq!(v6.unwrap(), given("fd00:10::5/64"));
         let mut records = Records::default();
         let endpoint = Endpoint {
             network: NetworkId::from_random(1),
             address: "10.0.10.5/24".parse().unwrap(),
+            address_v6: None,
             mac: [0; 6],
         };
         records.endpoints.insert("other".to_owned(), endpoint);
-        let again = verdict(&network(true), &[task()], &records, &request);
+        let again = verdict(&network(true), Family::V4, &[task()], &records, &request);
         assert!(matches!(again, Err(PluginError::AddressInUse(_))));
     }
 

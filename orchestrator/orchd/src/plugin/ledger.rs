@@ -52,8 +52,11 @@ pub struct Records {
 pub struct Endpoint {
     /// Its cluster network.
     pub network: NetworkId,
-    /// Its address with prefix length.
+    /// Its IPv4 address with prefix length.
     pub address: IpNet,
+    /// Its IPv6 address with prefix length.
+    #[serde(default)]
+    pub address_v6: Option<IpNet>,
     /// Its link-layer address.
     pub mac: [u8; 6],
 }
@@ -89,9 +92,10 @@ impl Records {
 
     /// Whether an endpoint has this address.
     pub fn is_used(&self, network: &NetworkId, address: IpAddr) -> bool {
-        self.endpoints
-            .values()
-            .any(|endpoint| endpoint.network == *network && endpoint.address.addr() == address)
+        self.endpoints.values().any(|endpoint| {
+            let mut addresses = std::iter::once(endpoint.address).chain(endpoint.address_v6);
+            endpoint.network == *network && addresses.any(|known| known.addr() == address)
+        })
     }
 }
 
@@ -283,10 +287,12 @@ mod tests {
         let endpoint = Endpoint {
             network: network.clone(),
             address: "10.0.0.5/24".parse().unwrap(),
+            address_v6: "fd00::5/64".parse().ok(),
             mac: [0; 6],
         };
         records.endpoints.insert("ep".to_owned(), endpoint);
         assert!(records.is_used(&network, address));
+        assert!(records.is_used(&network, "fd00::5".parse().unwrap()));
         assert!(!records.is_used(&NetworkId::from_random(2), address));
     }
 }

@@ -73,7 +73,8 @@ fn unused(records: &Records, used: &[UsedEndpoint]) -> (BTreeSet<String>, BTreeS
     let ids: BTreeSet<&str> = used.iter().map(|endpoint| endpoint.id.as_str()).collect();
     let addresses: BTreeSet<(&NetworkId, IpAddr)> = used
         .iter()
-        .filter_map(|endpoint| Some((records.networks.get(&endpoint.network)?, endpoint.address?)))
+        .filter_map(|endpoint| Some((records.networks.get(&endpoint.network)?, endpoint)))
+        .flat_map(|(network, endpoint)| endpoint.addresses.iter().map(move |ip| (network, *ip)))
         .collect();
     let endpoints = records
         .endpoints
@@ -108,6 +109,7 @@ mod tests {
             let endpoint = Endpoint {
                 network: network.clone(),
                 address: address.into(),
+                address_v6: None,
                 mac: [0; 6],
             };
             records.endpoints.insert(id.to_owned(), endpoint);
@@ -123,7 +125,7 @@ mod tests {
         let used = [UsedEndpoint {
             id: "alive".to_owned(),
             network: "e1".to_owned(),
-            address: Some("10.0.0.5".parse().unwrap()),
+            addresses: vec!["10.0.0.5".parse().unwrap()],
         }];
         let dead = BTreeSet::from(["dead".to_owned()]);
         assert_eq!(unused(&records, &used), (dead.clone(), dead));

@@ -1,6 +1,6 @@
 //! The driver's half that makes networks, endpoints and interfaces.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use orch_core::ids::NetworkId;
@@ -44,18 +44,19 @@ impl Node {
         request: CreateEndpoint,
     ) -> Result<NewEndpoint, PluginError> {
         let interface = request.interface.unwrap_or_default();
-        let address: IpNet = interface
-            .address
-            .parse()
-            .map_err(|_| PluginError::NoEndpointAddress(request.endpoint.clone()))?;
+        let no_address = || PluginError::NoEndpointAddress(request.endpoint.clone());
+        let address: IpNet = interface.address.parse().map_err(|_| no_address())?;
+        let address_v6 = match interface.address_v6.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| no_address())?),
+        };
         let network = self.cluster_network(&request.network).await?;
         let given = parse_mac(&interface.mac_address);
-        let mac = given
-            .or_else(|| derived_mac(address.addr()))
-            .ok_or_else(|| PluginError::NoEndpointAddress(request.endpoint.clone()))?;
+        let mac = given.unwrap_or_else(|| Attachment::mac_address(address.addr()));
         let endpoint = Endpoint {
             network,
             address,
+            address_v6,
             mac,
         };
         self.ledger
@@ -92,13 +93,16 @@ impl Node {
             endpoint_id: request.endpoint,
             sandbox_id: request.sandbox_key,
             vni: network.vni,
-            address: endpoint.address,
+            v4: v4_of(endpoint.address),
+            v6: endpoint.address_v6.and_then(v6_of),
             mac: endpoint.mac,
         };
         // The gateway is named for internal networks too: names are asked for through it, and the
         // data plane lets nothing else out.
-        let gateway = gateway(&network, endpoint.address.addr())
-            .ok_or_else(|| PluginError::UnknownNetwork(network.spec.name.clone()))?;
+        let unknown = || PluginError::UnknownNetwork(network.spec.name.clone());
+        let gateway_to = |address: IpNet| gateway(&network, address.addr()).ok_or_else(unknown);
+        let gateway = gateway_to(endpoint.address)?;
+        let gateway_v6 = endpoint.address_v6.map(gateway_to).transpose()?;
         let src_name = self.plane.attach(attachment).await?;
         Ok(Joined {
             interface_name: InterfaceName {
@@ -106,6 +110,7 @@ impl Node {
                 dst_prefix: "eth",
             },
             gateway: gateway.to_string(),
+            gateway_v6: gateway_v6.map(|ip| ip.to_string()).unwrap_or_default(),
         })
     }
 
@@ -134,14 +139,17 @@ fn gateway(network: &Network, address: IpAddr) -> Option<IpAddr> {
     Some(subnet.gateway)
 }
 
-/// The link-layer address that Docker gives to an IPv4 address.
-fn derived_mac(address: IpAddr) -> Option<[u8; 6]> {
+fn v4_of(address: IpNet) -> Option<Ipv4Addr> {
     match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            Some([0x02, 0x42, a, b, c, d])
-        }
-        IpAddr::V6(_) => None,
+        IpNet::V4(address) => Some(address.addr()),
+        IpNet::V6(_) => None,
+    }
+}
+
+fn v6_of(address: IpNet) -> Option<Ipv6Addr> {
+    match address {
+        IpNet::V4(_) => None,
+        IpNet::V6(address) => Some(address.addr()),
     }
 }
 
@@ -162,11 +170,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn link_layer_addresses_follow_from_the_ip_address() {
-        let mac = derived_mac("10.0.10.7".parse().unwrap()).unwrap();
+    fn link_layer_addresses_are_read_and_written() {
+        let mac = [0x02, 0x42, 10, 0, 10, 7];
         assert_eq!(format_mac(mac), "02:42:0a:00:0a:07");
         assert_eq!(parse_mac("02:42:0a:00:0a:07"), Some(mac));
-        assert_eq!(derived_mac("::1".parse().unwrap()), None);
         for text in ["", "02:42", "02:42:0a:00:0a:zz", "02:42:0a:00:0a:07:08"] {
             assert_eq!(parse_mac(text), None, "{text}");
         }

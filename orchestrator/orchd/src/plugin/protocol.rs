@@ -197,6 +197,9 @@ pub struct Joined {
     pub interface_name: InterfaceName,
     /// Default gateway; without one the engine adds a second interface of its own.
     pub gateway: String,
+    /// Default gateway of IPv6; empty if there is none.
+    #[serde(rename = "GatewayIPv6", skip_serializing_if = "String::is_empty")]
+    pub gateway_v6: String,
 }
 
 /// An interface and what it is called in a container.
@@ -216,6 +219,9 @@ pub struct RequestPool {
     /// The range asked for; empty leaves the choice.
     #[serde(default)]
     pub pool: String,
+    /// Whether it is one of IPv6.
+    #[serde(default)]
+    pub v6: bool,
     /// Options of the network's IPAM part.
     pub options: Option<BTreeMap<String, String>>,
 }
@@ -381,10 +387,19 @@ mod tests {
                 dst_prefix: "eth",
             },
             gateway: "10.0.0.1".to_owned(),
+            gateway_v6: String::new(),
         };
         assert_eq!(
-            serde_json::to_value(joined).unwrap(),
+            serde_json::to_value(&joined).unwrap(),
             json!({"InterfaceName": {"SrcName": "op1", "DstPrefix": "eth"}, "Gateway": "10.0.0.1"})
+        );
+        let both = Joined {
+            gateway_v6: "fd00::1".to_owned(),
+            ..joined
+        };
+        assert_eq!(
+            serde_json::to_value(both).unwrap()["GatewayIPv6"],
+            "fd00::1"
         );
         let nothing_new = NewEndpoint {
             interface: Interface::default(),

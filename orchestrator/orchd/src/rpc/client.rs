@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use orch_core::dispatch::TaskReport;
 use orch_core::ids::NetworkId;
+use orch_core::network::Family;
 use orch_core::objects::Task;
 use orch_core::objects::node::Availability;
 use orch_proto::ca_client::CaClient;
@@ -73,18 +74,20 @@ impl ManagerClient {
         in_time(async { Ok(call(client).await?.into_inner()) }).await
     }
 
-    /// Asks for an address for a container that was attached on this node's engine. Asking again
+    /// Asks for an address, of this family unless it is a certain one, for a container that was attached on this node's engine. Asking again
     /// for the same endpoint gives the same answer.
     pub async fn attach(
         &self,
         endpoint: String,
         network: NetworkId,
         address: Option<IpAddr>,
+        family: Family,
     ) -> Result<Task, RpcError> {
         let request = AttachRequest {
             endpoint,
             network_id: network.to_string(),
             address: address.map(|a| a.to_string()).unwrap_or_default(),
+            ipv6: family == Family::V6,
         };
         let answer = self
             .call(|mut c| async move { c.attach(request).await })

@@ -6,6 +6,7 @@ use std::time::Duration;
 use orch_core::control;
 use orch_core::dispatch::{self, Acknowledged, Assignment, Drain, TaskReport};
 use orch_core::ids::{NetworkId, NodeId};
+use orch_core::network::Family;
 use orch_core::objects::node::{NodeDescription, NodeState};
 use orch_core::store::State;
 use orch_core::time::Timestamp;
@@ -242,6 +243,7 @@ impl dispatcher_server::Dispatcher for Dispatcher {
             endpoint,
             network_id,
             address,
+            ipv6,
         } = request.into_inner();
         let network =
             NetworkId::parse(&network_id).map_err(|e| Status::invalid_argument(e.to_string()))?;
@@ -254,6 +256,7 @@ impl dispatcher_server::Dispatcher for Dispatcher {
             endpoint,
             network,
             address,
+            family: if ipv6 { Family::V6 } else { Family::V4 },
         };
         let task = self
             .manager

@@ -5,6 +5,7 @@ use std::time::Duration;
 use orch_core::control::{self, AttachRequest};
 use orch_core::dispatch::TaskReport;
 use orch_core::ids::NetworkId;
+use orch_core::network::Family;
 use orch_core::objects::node::NodeState;
 
 use super::{Event, World, description};
@@ -67,6 +68,7 @@ impl World {
             endpoint: endpoint.clone(),
             network,
             address: None,
+            family: self.dice.pick(&Family::ALL).unwrap_or_default(),
         };
         let again = request.clone();
         let first = self

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
+use orch_core::network::Family;
 use orch_core::objects::network::{IpamConfig, Network, NetworkSpec};
 use orch_core::objects::{Labels, Node};
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,7 @@ pub fn decode(input: &Value) -> Result<NetworkSpec, ConvertError> {
         attachable: wire.attachable,
         internal: wire.internal,
         ingress: wire.ingress,
+        ipv6: wire.enable_ipv6,
         ipam: wire
             .ipam
             .config
@@ -94,10 +96,6 @@ pub fn decode(input: &Value) -> Result<NetworkSpec, ConvertError> {
             config: encode_ranges(&spec.ipam),
             options: BTreeMap::new(),
         },
-        enable_ipv6: spec
-            .ipam
-            .iter()
-            .any(|range| matches!(range.subnet, IpNet::V6(_))),
         ..wire
     };
     lossless::ensure_kept(input, &kept)?;
@@ -106,7 +104,6 @@ pub fn decode(input: &Value) -> Result<NetworkSpec, ConvertError> {
 
 /// A network as `GET /networks` shows it.
 pub fn render(network: &Network) -> Value {
-    let is_v6 = |range: &IpNet| matches!(range, IpNet::V6(_));
     let mut options = network.spec.driver_options.clone();
     options.insert(VNI_OPTION.to_owned(), network.vni.to_string());
     json!({
@@ -116,7 +113,7 @@ pub fn render(network: &Network) -> Value {
         "Scope": SCOPE,
         "Driver": DRIVER,
         "EnableIPv4": true,
-        "EnableIPv6": network.subnets.iter().any(|subnet| is_v6(&subnet.range)),
+        "EnableIPv6": network.families().contains(&Family::V6),
         "IPAM": { "Driver": IPAM_DRIVER, "Options": null, "Config": render_subnets(network) },
         "Internal": network.spec.internal,
         "Attachable": network.spec.attachable,
@@ -252,6 +249,25 @@ mod tests {
         assert!(spec.internal && !spec.attachable);
         assert_eq!(spec.ipam[0].gateway, Some("10.0.11.9".parse().unwrap()));
         assert_eq!(spec.ipam[0].range, Some("10.0.11.128/25".parse().unwrap()));
+    }
+
+    /// What `docker network create -d overlay --attachable --ipv6 --subnet ... --subnet ...` of
+    /// Docker 28 posts.
+    #[test]
+    fn a_network_of_both_families() {
+        let posted = json!({
+            "Name": "sandbox", "Driver": "overlay", "Scope": "", "EnableIPv6": true,
+            "IPAM": {"Driver": "default", "Options": {}, "Config": [
+                {"Subnet": "10.0.10.0/24"},
+                {"Subnet": "fd00:10::/64", "Gateway": "fd00:10::1"}]},
+            "Internal": false, "Attachable": true, "Ingress": false, "ConfigOnly": false,
+            "ConfigFrom": null, "Options": {}, "Labels": {}
+        });
+        let spec = decode(&posted).unwrap();
+        assert!(spec.ipv6);
+        let subnets: Vec<_> = spec.ipam.iter().map(|c| c.subnet.to_string()).collect();
+        assert_eq!(subnets, ["10.0.10.0/24", "fd00:10::/64"]);
+        assert_eq!(spec.ipam[1].gateway, Some("fd00:10::1".parse().unwrap()));
     }
 
     #[test]
