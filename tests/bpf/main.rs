@@ -20,6 +20,7 @@ mod icmp_error;
 mod ipv6;
 mod mesh;
 mod task;
+mod trace;
 mod vip;
 mod world;
 

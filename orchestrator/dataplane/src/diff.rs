@@ -9,8 +9,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use orch_ebpf_common::{Backend, BackendKey, Frontend, FrontendKey, MaglevKey, MemberKey};
 
 use crate::maglev;
-use crate::tables::{Change, Operation, Tables};
+use crate::tables::{Change, Operation, Tables, with_maps};
 use crate::wanted::{Set, Wanted};
+
+macro_rules! define_repairs {
+    ($($field:ident, $variant:ident, $name:literal, $kind:ident, $key:ty => $value:ty;)*) => {
+        /// Operations that put right what was changed behind the loader's back: from `found` to
+        /// `written`, entry by entry, so that a set keeps its generation.
+        pub(crate) fn repairs(found: &Tables, written: &Tables) -> Vec<Operation> {
+            let mut steps = Steps::default();
+            $(steps.table(&found.$field, &written.$field, Operation::$variant);)*
+            steps.deletes.reverse();
+            steps.puts.into_iter().chain(steps.deletes).collect()
+        }
+    };
+}
+
+with_maps!(define_repairs);
 
 /// Operations that lead from `held` to `wanted`, in the order in which to make them.
 pub(crate) fn diff(held: &Tables, wanted: &Wanted) -> Vec<Operation> {

@@ -11,6 +11,8 @@
 //! | `plane` | [`DataPlane`]: the calls, and the order of things within each |
 //! | `wanted`, `diff`, `tables` | pure: desired state → content of maps → operations |
 //! | `maglev`, `services` | pure: which backend a hash leads to; numbers for counting services |
+//! | `inspect`, `shown` | pure: what the maps hold against what was written, in words |
+//! | [`trace`] | pure: what the programs would do with a packet, host by host |
 //! | `maps`, `programs`, `pins` | maps, programs and links in the kernel, and their pins |
 //! | `devices`, `netlink` | the host's devices and what each is for; how to talk to the kernel |
 //! | `flows`, `events` | what the programs know of conversations, as values |
@@ -25,6 +27,7 @@ mod doctor;
 mod error;
 mod events;
 mod flows;
+mod inspect;
 mod kernel;
 mod maglev;
 mod maps;
@@ -35,7 +38,9 @@ mod pins;
 mod plane;
 mod programs;
 mod services;
+mod shown;
 mod tables;
+pub mod trace;
 mod wanted;
 
 pub use attachment::Attachment;
@@ -43,5 +48,6 @@ pub use doctor::{Check, doctor};
 pub use error::Error;
 pub use events::{FlowDecision, FlowEvent, FlowEvents};
 pub use flows::{FlowEntry, FlowExit, FlowOrigin, FlowState, FlowTables};
+pub use inspect::{Difference, Inspection, MapContent};
 pub use orch_ebpf_common::{DropReason, ServiceCounters};
 pub use plane::{Config, DataPlane, TableSizes};

@@ -159,6 +159,11 @@ impl Maps {
             .map_err(Error::map("change", "CONFIG"))
     }
 
+    /// What the programs were told about this host.
+    pub fn config(&self) -> Result<Config, Error> {
+        self.config.get(&0, 0).map_err(Error::map("read", "CONFIG"))
+    }
+
     /// How many packets were dropped since the maps were made, per reason.
     pub fn drops(&self) -> Result<BTreeMap<DropReason, u64>, Error> {
         let count = |reason: &DropReason| {

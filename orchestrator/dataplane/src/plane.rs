@@ -12,9 +12,10 @@ use tokio::sync::watch;
 
 use crate::attachment::Attachment;
 use crate::devices::{self, HostDevices};
-use crate::diff::diff;
+use crate::diff::{diff, repairs};
 use crate::events::FlowEvents;
 use crate::flows::FlowTables;
+use crate::inspect::Inspection;
 use crate::maps::Maps;
 use crate::netlink::{Changes, Device, Netlink};
 use crate::outside::{self, Outside};
@@ -23,7 +24,7 @@ use crate::programs::{DeviceProgram, Programs, SOCKET_PROGRAMS};
 use crate::services::{Names, ServiceNumbers};
 use crate::tables::Tables;
 use crate::wanted::{Host, Wanted};
-use crate::{Error, kernel};
+use crate::{Error, kernel, trace};
 
 /// What a data plane is opened with.
 #[derive(Debug, Clone)]
@@ -285,6 +286,41 @@ impl DataPlane {
             self.detach(&endpoint).await?;
         }
         Ok(())
+    }
+
+    /// Reads all maps back, and finds what was changed behind the daemon's back; with `heal`, also
+    /// puts it right.
+    ///
+    /// # Errors
+    ///
+    /// When a map cannot be read, or refuses a change: then what was put right until then stays.
+    pub fn inspect(&mut self, heal: bool) -> Result<Inspection, Error> {
+        let found = self.maps.read()?;
+        let repairs = repairs(&found, &self.held);
+        let mut inspection = Inspection::new(&found, &self.held, &repairs);
+        let config = self.host_config(&self.outside)?;
+        inspection.add_config(&self.maps.config()?, &config);
+        if heal && !inspection.differences.is_empty() {
+            for repair in &repairs {
+                self.maps.change(repair)?;
+            }
+            self.maps.configure(&config)?;
+        }
+        Ok(inspection)
+    }
+
+    /// This host as [`trace::trace`] sees it, by its address for tunnels.
+    pub fn traced(&self) -> (IpAddr, trace::Host) {
+        let attached = self.attachments.values().flat_map(|attached| {
+            let addresses = attached.addresses();
+            addresses.map(|address| (attached.vni, address))
+        });
+        let host = trace::Host {
+            desired: self.desired.clone().unwrap_or_default(),
+            addresses: self.outside.addresses.clone(),
+            attached: Some(attached.collect()),
+        };
+        (self.node, host)
     }
 
     /// How many packets were dropped, per reason.

@@ -1,5 +1,6 @@
 //! The command line, one file per noun. clap checks words and values; nothing is decided here.
 
+mod net;
 mod network;
 mod node;
 mod service;
@@ -9,6 +10,7 @@ mod system;
 
 use clap::{Parser, Subcommand};
 
+pub use net::{NetCommand, NetDrops, NetList, NetTrace};
 pub use network::{NetworkCommand, NetworkCreate, NetworkInspect, NetworkList, NetworkRemove};
 pub use node::{NodeCommand, NodeInspect, NodeList, NodePs, NodeRemove, NodeUpdate};
 pub use service::{
@@ -56,6 +58,9 @@ pub enum Command {
     /// Manage networks
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Look into this host's data plane
+    #[command(subcommand)]
+    Net(NetCommand),
     /// Display system-wide information
     Info(FormatOnly),
     /// Show the version information of orchctl and of the daemon

@@ -76,6 +76,11 @@ impl Client {
         self.call(Method::GET, format!("/orch{path}"))
     }
 
+    /// A write to orchd's own paths.
+    pub fn post_orch(&self, path: &str) -> Call<'_> {
+        self.call(Method::POST, format!("/orch{path}"))
+    }
+
     fn call(&self, method: Method, target: String) -> Call<'_> {
         Call {
             host: &self.host,

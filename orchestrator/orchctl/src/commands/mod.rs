@@ -4,6 +4,7 @@ mod doctor;
 mod filters;
 mod inspect;
 mod lookup;
+mod net;
 mod network;
 mod node;
 mod service;
@@ -35,6 +36,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Node(command) => node::run(&client, command).await,
         Command::Service(command) => service::run(&client, command).await,
         Command::Network(command) => network::run(&client, command).await,
+        Command::Net(command) => net::run(&client, command).await,
         Command::Info(args) => system::info(&client, args).await,
         Command::Version(args) => system::version(&client, args).await,
         Command::Events(args) => system::events(&client, args).await,

@@ -7,12 +7,14 @@
     reason = "the fields are the Engine API's own, named as it names them"
 )]
 
+mod net;
 mod network;
 mod node;
 mod service;
 mod system;
 mod task;
 
+pub use net::{Difference, DropCount, Entry, Hop, MapSummary, Tables, Trace};
 pub use network::Network;
 pub use node::{Node, NodeDescription, NodeStatus, Platform, Resources};
 pub use service::{

@@ -3,6 +3,7 @@
 mod doctor;
 mod image;
 mod info;
+mod net;
 mod network;
 mod node;
 mod node_pretty;
@@ -12,9 +13,11 @@ mod service_pretty;
 mod swarm;
 mod task;
 mod time;
+mod trace;
 
 pub use doctor::doctor;
 pub use info::{client_version, info, server_version};
+pub use net::{DROPS, ENTRIES, MAPS, difference, drop_rows, entry_rows, map_rows};
 pub use network::{NETWORKS, network_rows};
 pub use node::{NODES, node_rows};
 pub use node_pretty::node_pretty;
@@ -23,6 +26,7 @@ pub use service_pretty::service_pretty;
 pub use swarm::{initialized, join_command};
 pub use task::{TASKS, TaskNames, task_rows};
 pub use time::seconds_since;
+pub use trace::trace;
 
 use std::cmp::Ordering;
 

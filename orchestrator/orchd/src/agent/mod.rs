@@ -54,6 +54,8 @@ pub struct AgentContext {
     pub options: Arc<Options>,
     /// The engine's driver, served by the daemon.
     pub driver: plugin::Driver,
+    /// Told of the data plane while it is open.
+    pub plane: watch::Sender<Option<NetPlane>>,
 }
 
 /// Where the agent keeps what must survive a restart.
@@ -75,6 +77,7 @@ pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::
         client,
         options,
         driver,
+        plane: open_plane,
     } = context;
     let folder = folder(&options);
     durable::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -99,6 +102,7 @@ pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::
     if let Some(last) = &*assigned.borrow() {
         plane.set_desired(last.network.clone());
     }
+    open_plane.send_replace(Some(plane.clone()));
     let ledger = Ledger::open(&folder.join("attachments"))?;
     let node = Arc::new(plugin::Node::new(
         assigned.clone(),
@@ -128,6 +132,7 @@ pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::
     let tasks = tasks::Tasks::new(executor, observer, assigned, link.reports);
     shutdown.run_until_cancelled(tasks.run()).await;
     driver.unplug();
+    open_plane.send_replace(None);
     background.shutdown().await;
     plane.close().await;
     Ok(())

@@ -11,6 +11,7 @@ use super::convert::ConvertError;
 use super::upstream::UpstreamError;
 use crate::daemon::LifecycleError;
 use crate::manager::WriteError;
+use crate::netplane::NetPlaneError;
 use crate::rpc::RpcError;
 
 /// An answer that is not the one asked for: `{"message": ...}`.
@@ -171,6 +172,16 @@ fn rpc_status(error: &RpcError) -> StatusCode {
         RpcError::Untrusted { .. } | RpcError::BadAnswer(_) | RpcError::Pki(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
+    }
+}
+
+impl From<NetPlaneError> for ApiError {
+    fn from(error: NetPlaneError) -> Self {
+        let status = match &error {
+            NetPlaneError::Refused(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            NetPlaneError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -12,6 +12,7 @@ mod filters;
 #[cfg(test)]
 mod fixtures;
 mod hijack;
+mod net;
 mod networks;
 mod nodes;
 mod objects;
@@ -94,6 +95,9 @@ fn router(api: Api) -> Router {
         .route("/info", get(system::info))
         .route("/version", get(system::version))
         .route("/orch/doctor", get(system::doctor))
+        .route("/orch/net/drops", get(net::drops))
+        .route("/orch/net/tables", get(net::tables).post(net::heal))
+        .route("/orch/net/trace", get(net::trace))
         .route("/swarm", get(swarm::inspect))
         .route("/swarm/init", post(swarm::init))
         .route("/swarm/join", post(swarm::join))

@@ -19,6 +19,7 @@ use super::state_dir::{StateDir, StoredMembership};
 use super::{Command, InitRequest, JoinRequest, LifecycleError, Member, Membership, preflight};
 use crate::agent;
 use crate::args::Options;
+use crate::netplane::NetPlane;
 use crate::pki::Identity;
 use crate::pki::ca::{self, CertificateAuthority};
 use crate::pki::credentials::{Credentials, NodeKey};
@@ -50,6 +51,7 @@ impl Lifecycle {
         commands: mpsc::Receiver<Command>,
         membership: watch::Sender<Membership>,
         networks: watch::Sender<Arc<Vec<Network>>>,
+        plane: watch::Sender<Option<NetPlane>>,
         shutdown: CancellationToken,
     ) -> Self {
         let stop = CancellationToken::new();
@@ -57,6 +59,7 @@ impl Lifecycle {
         let context = Context {
             options,
             driver: Driver::new(),
+            plane,
             failures,
         };
         let owner = Owner {

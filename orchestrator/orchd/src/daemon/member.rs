@@ -18,6 +18,7 @@ use super::state_dir::{StateDir, StoredMembership};
 use crate::agent::{self, AgentContext};
 use crate::args::Options;
 use crate::manager::{self, ManagerHandle};
+use crate::netplane::NetPlane;
 use crate::pki::credentials::Credentials;
 use crate::plugin::Driver;
 use crate::raft::{Raft, SoleManager};
@@ -41,6 +42,7 @@ pub(super) enum Failure {
 pub(super) struct Context {
     pub options: Arc<Options>,
     pub driver: Driver,
+    pub plane: watch::Sender<Option<NetPlane>>,
     pub failures: mpsc::Sender<Failure>,
 }
 
@@ -206,6 +208,7 @@ impl Running {
             client,
             options,
             driver: self.context.driver.clone(),
+            plane: self.context.plane.clone(),
         };
         self.supervise("the agent", agent::run(agent, self.stop.clone()));
     }

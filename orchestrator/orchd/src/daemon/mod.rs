@@ -27,6 +27,7 @@ pub use state_dir::StateDir;
 
 use crate::args::Options;
 use crate::manager::{ManagerHandle, WriteError};
+use crate::netplane::NetPlane;
 use crate::pki::PkiError;
 use crate::pki::token::TokenError;
 use crate::rpc::RpcError;
@@ -178,6 +179,7 @@ pub struct Daemon {
     commands: mpsc::Sender<Command>,
     membership: watch::Receiver<Membership>,
     networks: watch::Receiver<Arc<Vec<Network>>>,
+    plane: watch::Receiver<Option<NetPlane>>,
 }
 
 impl Daemon {
@@ -192,12 +194,14 @@ impl Daemon {
         let (commands, requests) = mpsc::channel(8);
         let (membership_tx, membership) = watch::channel(Membership::Pending);
         let (networks_tx, networks) = watch::channel(Arc::default());
+        let (plane_tx, plane) = watch::channel(None);
         let lifecycle = Lifecycle::spawn(
             Arc::clone(&options),
             state_dir,
             requests,
             membership_tx,
             networks_tx,
+            plane_tx,
             shutdown,
         );
         (
@@ -206,6 +210,7 @@ impl Daemon {
                 commands,
                 membership,
                 networks,
+                plane,
             },
             lifecycle,
         )
@@ -224,6 +229,11 @@ impl Daemon {
     /// The networks that this node's last assignment named; empty outside a cluster.
     pub fn known_networks(&self) -> Vec<Network> {
         self.networks.borrow().as_ref().clone()
+    }
+
+    /// This host's data plane, while it is a member whose agent runs.
+    pub fn plane(&self) -> Option<NetPlane> {
+        self.plane.borrow().clone()
     }
 
     /// Makes this host the first manager of a new cluster.

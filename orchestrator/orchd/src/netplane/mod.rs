@@ -10,13 +10,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use orch_core::network::DesiredNetwork;
-use orch_dataplane::{Attachment, Config, DataPlane, Error};
+use orch_dataplane::{Attachment, Config, DataPlane, Error, Inspection};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 /// Pause before a desired state that could not be applied is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Time between two looks at whether somebody else changed the maps.
+const INSPECTION_PERIOD: Duration = Duration::from_secs(30);
 /// Requests that wait at most: each belongs to a container that is being started or stopped.
 const QUEUE: usize = 64;
 
@@ -33,10 +35,14 @@ pub enum NetPlaneError {
 
 type Reply<T> = oneshot::Sender<Result<T, NetPlaneError>>;
 
+/// Something that is done with the data plane between two of its changes.
+type Look = Box<dyn FnOnce(&mut DataPlane) + Send>;
+
 enum Command {
     Attach(Attachment, Reply<String>),
     Detach(String, Reply<()>),
     Attached(Reply<BTreeSet<String>>),
+    Look(Look),
 }
 
 /// Handle to the data plane's owner.
@@ -100,6 +106,21 @@ impl NetPlane {
         self.ask(Command::Attached).await
     }
 
+    /// Reads something of the data plane. `look` must be short: packets go on meanwhile, but
+    /// containers that start wait.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut DataPlane) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, NetPlaneError> {
+        self.ask(|reply| {
+            Command::Look(Box::new(move |plane| {
+                // As with every command, an asker may be gone.
+                drop(reply.send(look(plane).map_err(Into::into)));
+            }))
+        })
+        .await
+    }
+
     /// Ends the owner and waits until it has let go of the kernel, where all stays as it is.
     pub async fn close(&self) {
         self.stop.cancel();
@@ -128,6 +149,9 @@ struct Owner {
 
 impl Owner {
     async fn run(mut self) {
+        let first = Instant::now() + INSPECTION_PERIOD;
+        let mut inspection = tokio::time::interval_at(first, INSPECTION_PERIOD);
+        inspection.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let retry_at = self.retry_at.unwrap_or_else(Instant::now);
             tokio::select! {
@@ -137,6 +161,7 @@ impl Owner {
                 },
                 Ok(()) = self.wanted.changed() => self.apply().await,
                 () = self.plane.changed() => self.refresh().await,
+                _ = inspection.tick() => self.heal(),
                 () = tokio::time::sleep_until(retry_at), if self.retry_at.is_some() => {
                     self.retry_at = None;
                     self.refresh().await;
@@ -162,6 +187,7 @@ impl Owner {
                     .map(|known| known.endpoint_id.clone());
                 drop(reply.send(Ok(ids.collect())));
             }
+            Command::Look(look) => look(&mut self.plane),
         }
     }
 
@@ -181,6 +207,14 @@ impl Owner {
         self.settled(result);
     }
 
+    /// Puts right what somebody else changed in the maps.
+    fn heal(&mut self) {
+        match self.plane.inspect(true) {
+            Ok(inspection) => log_healed(&inspection),
+            Err(error) => tracing::warn!(%error, "the maps could not be checked"),
+        }
+    }
+
     /// Notes when to try again what was refused. A success of one call is none of the other: the
     /// managers wait for the version whose apply failed.
     fn settled(&mut self, result: Result<(), Error>) -> bool {
@@ -192,5 +226,18 @@ impl Owner {
                 false
             }
         }
+    }
+}
+
+/// Says what was changed in the maps by somebody else and is right again.
+pub fn log_healed(inspection: &Inspection) {
+    for found in &inspection.differences {
+        let (kind, key) = (found.kind(), &found.key);
+        tracing::warn!(
+            map = found.map,
+            kind,
+            key,
+            "healed an entry that is ours to write"
+        );
     }
 }
