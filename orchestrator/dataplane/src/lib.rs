@@ -51,3 +51,4 @@ pub use flows::{FlowEntry, FlowExit, FlowOrigin, FlowState, FlowTables};
 pub use inspect::{Difference, Inspection, MapContent};
 pub use orch_ebpf_common::{DropReason, ServiceCounters};
 pub use plane::{Config, DataPlane, TableSizes};
+pub use shown::protocol_name;

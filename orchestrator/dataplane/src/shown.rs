@@ -18,7 +18,7 @@ pub(crate) trait Shown {
 }
 
 /// The name of an IP protocol.
-pub(crate) fn protocol_name(number: u8) -> String {
+pub fn protocol_name(number: u8) -> String {
     match number {
         1 => "icmp".into(),
         6 => "tcp".into(),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use orch_core::network::{Backend, Family, Frontend, Pool, Protocol, Sources, Subnet, Vni};
+use orch_core::network::{Family, Frontend, Pool, Protocol, Sources, Subnet, Vni};
 use orch_ebpf_common::DropReason;
 
 use super::{Answer, Cluster, Entry, Host, Outcome, Packet, Transport, to_backend};

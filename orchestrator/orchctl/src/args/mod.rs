@@ -10,7 +10,7 @@ mod system;
 
 use clap::{Parser, Subcommand};
 
-pub use net::{NetCommand, NetDrops, NetList, NetTrace};
+pub use net::{Flows, NetCommand, NetDrops, NetList, NetServices, NetTrace};
 pub use network::{NetworkCommand, NetworkCreate, NetworkInspect, NetworkList, NetworkRemove};
 pub use node::{NodeCommand, NodeInspect, NodeList, NodePs, NodeRemove, NodeUpdate};
 pub use service::{
@@ -58,6 +58,8 @@ pub enum Command {
     /// Manage networks
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Show who talks to whom through this host
+    Flows(Flows),
     /// Look into this host's data plane
     #[command(subcommand)]
     Net(NetCommand),

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use crate::flags::GoDuration;
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum NetCommand {
@@ -10,6 +12,8 @@ pub enum NetCommand {
     /// Compare the maps in the kernel with what they must hold, and mend them
     #[command(visible_alias = "list")]
     Ls(NetList),
+    /// Count what goes through each service: flows, packets, bytes, new connections per second
+    Services(NetServices),
     /// Say what would happen to a packet on each host, and why
     Trace(NetTrace),
 }
@@ -53,5 +57,30 @@ pub struct NetTrace {
     pub network: Option<String>,
     /// Format output using 'json' or a Go TEMPLATE
     #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+}
+
+/// `net services`
+#[derive(Debug, Args)]
+pub struct NetServices {
+    /// Time between the two looks that new connections are counted between
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    pub interval: GoDuration,
+    /// Format output using 'table', 'json' or a Go TEMPLATE
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+}
+
+/// `flows`
+#[derive(Debug, Args)]
+pub struct Flows {
+    /// Only those of this service
+    #[arg(short, long, value_name = "SERVICE")]
+    pub service: Option<String>,
+    /// Then show those that begin, are refused or dropped, as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Format output using 'table', 'json' or a Go TEMPLATE
+    #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod filters;
+mod flows;
 mod inspect;
 mod lookup;
 mod net;
@@ -36,6 +37,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Node(command) => node::run(&client, command).await,
         Command::Service(command) => service::run(&client, command).await,
         Command::Network(command) => network::run(&client, command).await,
+        Command::Flows(args) => flows::run(&client, &args).await,
         Command::Net(command) => net::run(&client, command).await,
         Command::Info(args) => system::info(&client, args).await,
         Command::Version(args) => system::version(&client, args).await,

@@ -1,12 +1,14 @@
 //! `net ...`
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 
 use super::inspect::print_formatted;
 use crate::{
-    args::{NetCommand, NetDrops, NetList, NetTrace},
+    args::{NetCommand, NetDrops, NetList, NetServices, NetTrace},
     client::{Client, decode},
-    model::{DropCount, Tables, Trace},
+    model::{Counters, DropCount, Tables, Trace},
     output, view,
 };
 
@@ -15,6 +17,7 @@ pub async fn run(client: &Client, command: NetCommand) -> Result<()> {
     match command {
         NetCommand::Drops(args) => drops(client, &args).await,
         NetCommand::Ls(args) => list(client, &args).await,
+        NetCommand::Services(args) => services(client, &args).await,
         NetCommand::Trace(args) => trace(client, &args).await,
     }
 }
@@ -65,5 +68,19 @@ async fn trace(client: &Client, args: &NetTrace) -> Result<()> {
     }
     let trace: Trace = decode(&text)?;
     output::print(&view::trace(&trace))?;
+    Ok(())
+}
+
+/// Looks twice: what was begun in between gives the rate.
+async fn services(client: &Client, args: &NetServices) -> Result<()> {
+    let look = async || {
+        let counters: Counters = client.get_orch("/net/services").json().await?;
+        anyhow::Ok(counters)
+    };
+    let before = look().await?;
+    let nanos = u64::try_from(args.interval.0).unwrap_or_default();
+    tokio::time::sleep(Duration::from_nanos(nanos)).await;
+    let rows = view::counter_rows(&before, &look().await?);
+    output::print(&view::COUNTERS.render(&rows, args.format.as_deref(), false)?)?;
     Ok(())
 }

@@ -11,6 +11,13 @@ pub struct Column {
     pub header: &'static str,
 }
 
+impl Column {
+    /// A column.
+    pub const fn new(field: &'static str, header: &'static str) -> Self {
+        Self { field, header }
+    }
+}
+
 /// One line: a value for every column, in the columns' order.
 pub type Row = Vec<String>;
 

@@ -14,7 +14,9 @@ mod service;
 mod system;
 mod task;
 
-pub use net::{Difference, DropCount, Entry, Hop, MapSummary, Tables, Trace};
+pub use net::{
+    Counters, Difference, DropCount, Entry, Flow, Hop, MapSummary, ServiceCounters, Tables, Trace,
+};
 pub use network::Network;
 pub use node::{Node, NodeDescription, NodeStatus, Platform, Resources};
 pub use service::{

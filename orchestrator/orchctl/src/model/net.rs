@@ -97,3 +97,67 @@ pub struct Outcome {
     /// The words for people.
     pub text: String,
 }
+
+/// A conversation, or the first packet of one; what one of the two has not, is empty.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Flow {
+    /// `flow`, `event`, or `lost` for events that came too fast.
+    pub kind: String,
+    /// Number of the network; none outside of all.
+    pub network: Option<u32>,
+    /// Name of the protocol.
+    pub protocol: String,
+    /// Who began.
+    pub source: String,
+    /// Whom it asked for.
+    pub destination: String,
+    /// Whom it was led to.
+    pub backend: Option<String>,
+    /// How far the conversation is, or what became of the packet.
+    pub verdict: String,
+    /// How its packets leave this host.
+    pub exit: String,
+    /// The service it is counted for.
+    pub service: Option<String>,
+    /// Packets from who began.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packets of the answers.
+    pub answer_packets: u64,
+    /// Their bytes.
+    pub answer_bytes: u64,
+    /// Seconds since it began.
+    pub age: u64,
+    /// Seconds since the last packet.
+    pub idle: u64,
+    /// How many events were lost.
+    pub events: u64,
+}
+
+/// What went through the services of a host.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Counters {
+    /// When, in nanoseconds since 1970.
+    pub time: u64,
+    /// Each service.
+    pub services: Vec<ServiceCounters>,
+}
+
+/// What went through a service, both directions.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct ServiceCounters {
+    /// Its name.
+    pub service: String,
+    /// Conversations that go on.
+    pub live: u64,
+    /// Conversations begun.
+    pub flows: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packets that were refused.
+    pub refused: u64,
+}

@@ -1,6 +1,7 @@
 //! Models to the text docker prints. Pure: the present time is given.
 
 mod doctor;
+mod flows;
 mod image;
 mod info;
 mod net;
@@ -16,6 +17,7 @@ mod time;
 mod trace;
 
 pub use doctor::doctor;
+pub use flows::{COUNTERS, FLOWS, counter_rows, flow_heading, flow_line, flow_row};
 pub use info::{client_version, info, server_version};
 pub use net::{DROPS, ENTRIES, MAPS, difference, drop_rows, entry_rows, map_rows};
 pub use network::{NETWORKS, network_rows};

@@ -5,16 +5,12 @@ use crate::{
     model::{Difference, DropCount, Entry, MapSummary},
 };
 
-const fn column(field: &'static str, header: &'static str) -> Column {
-    Column { field, header }
-}
-
 /// The columns of `net drops`.
 pub const DROPS: Listing = Listing {
     columns: &[
-        column("Reason", "REASON"),
-        column("Packets", "PACKETS"),
-        column("Meaning", "MEANING"),
+        Column::new("Reason", "REASON"),
+        Column::new("Packets", "PACKETS"),
+        Column::new("Meaning", "MEANING"),
     ],
     table: "{{.Reason}}\t{{.Packets}}\t{{.Meaning}}",
     quiet: "{{.Reason}}",
@@ -40,10 +36,10 @@ pub fn drop_rows(drops: &[DropCount], all: bool) -> Vec<Row> {
 /// The columns of `net ls`.
 pub const MAPS: Listing = Listing {
     columns: &[
-        column("Map", "MAP"),
-        column("Wanted", "WANTED"),
-        column("Found", "FOUND"),
-        column("Differences", "DIFFERENCES"),
+        Column::new("Map", "MAP"),
+        Column::new("Wanted", "WANTED"),
+        Column::new("Found", "FOUND"),
+        Column::new("Differences", "DIFFERENCES"),
     ],
     table: "{{.Map}}\t{{.Wanted}}\t{{.Found}}\t{{.Differences}}",
     quiet: "{{.Map}}",
@@ -64,7 +60,7 @@ pub fn map_rows(maps: &[MapSummary]) -> Vec<Row> {
 
 /// The columns of `net ls MAP`.
 pub const ENTRIES: Listing = Listing {
-    columns: &[column("Key", "KEY"), column("Value", "VALUE")],
+    columns: &[Column::new("Key", "KEY"), Column::new("Value", "VALUE")],
     table: "{{.Key}}\t{{.Value}}",
     quiet: "{{.Key}}",
 };

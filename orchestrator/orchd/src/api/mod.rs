@@ -97,6 +97,8 @@ fn router(api: Api) -> Router {
         .route("/orch/doctor", get(system::doctor))
         .route("/orch/net/drops", get(net::drops))
         .route("/orch/net/tables", get(net::tables).post(net::heal))
+        .route("/orch/net/flows", get(net::flows))
+        .route("/orch/net/services", get(net::services))
         .route("/orch/net/trace", get(net::trace))
         .route("/swarm", get(swarm::inspect))
         .route("/swarm/init", post(swarm::init))

@@ -6,14 +6,18 @@
 //!
 //! Ending the task leaves everything in the kernel as it is; a new daemon takes it over.
 
+mod events;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use orch_core::network::DesiredNetwork;
-use orch_dataplane::{Attachment, Config, DataPlane, Error, Inspection};
-use tokio::sync::{mpsc, oneshot, watch};
+use orch_dataplane::{Attachment, Config, DataPlane, Error, FlowEvent, Inspection};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+
+use events::Telling;
 
 /// Pause before a desired state that could not be applied is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -43,6 +47,9 @@ enum Command {
     Detach(String, Reply<()>),
     Attached(Reply<BTreeSet<String>>),
     Look(Look),
+    Listen(Reply<broadcast::Receiver<FlowEvent>>),
+    /// The reader of flow events has no listener.
+    Unheard,
 }
 
 /// Handle to the data plane's owner.
@@ -63,6 +70,8 @@ impl NetPlane {
         let (done, applied) = watch::channel(None);
         let owner = Owner {
             plane,
+            commands: commands.downgrade(),
+            telling: None,
             requests,
             wanted,
             done,
@@ -121,6 +130,12 @@ impl NetPlane {
         .await
     }
 
+    /// What becomes of the first packets of conversations from now on. Telling costs each of them
+    /// a little; it ends when the receiver is dropped.
+    pub async fn flow_events(&self) -> Result<broadcast::Receiver<FlowEvent>, NetPlaneError> {
+        self.ask(Command::Listen).await
+    }
+
     /// Ends the owner and waits until it has let go of the kernel, where all stays as it is.
     pub async fn close(&self) {
         self.stop.cancel();
@@ -140,6 +155,9 @@ impl NetPlane {
 /// The task behind the handle.
 struct Owner {
     plane: DataPlane,
+    commands: mpsc::WeakSender<Command>,
+    /// The reader of flow events, while anybody listens.
+    telling: Option<Telling>,
     requests: mpsc::Receiver<Command>,
     wanted: watch::Receiver<Option<DesiredNetwork>>,
     done: watch::Sender<Option<u64>>,
@@ -188,6 +206,29 @@ impl Owner {
                 drop(reply.send(Ok(ids.collect())));
             }
             Command::Look(look) => look(&mut self.plane),
+            Command::Listen(reply) => drop(reply.send(self.listen())),
+            Command::Unheard => self.stop_unheard(),
+        }
+    }
+
+    fn listen(&mut self) -> Result<broadcast::Receiver<FlowEvent>, NetPlaneError> {
+        let telling = match self.telling.take() {
+            Some(telling) => telling,
+            None => {
+                let commands = self.commands.upgrade().ok_or(NetPlaneError::Closed)?;
+                Telling::start(&mut self.plane, commands)?
+            }
+        };
+        Ok(self.telling.insert(telling).listen())
+    }
+
+    fn stop_unheard(&mut self) {
+        if self.telling.as_ref().is_some_and(Telling::is_heard) {
+            return;
+        }
+        self.telling = None;
+        if let Err(error) = self.plane.tell_events(false) {
+            tracing::warn!(%error, "the programs go on telling of flows");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Counters, flows and maps are those of the host that is asked; a node serves no other node's.
 //! Only a trace goes from host to host, because it is computed.
 
+mod flows;
 mod trace;
 
 use axum::Json;
@@ -16,6 +17,7 @@ use super::extract::Params;
 use crate::daemon::Membership;
 use crate::netplane::{self, NetPlane};
 
+pub use flows::{flows, services};
 pub use trace::trace;
 
 impl Api {

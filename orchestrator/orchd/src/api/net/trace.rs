@@ -4,7 +4,7 @@
 //! assignment, which says the same of all that lies on the way of its tasks' packets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use axum::Json;
 use axum::extract::State;
@@ -179,7 +179,7 @@ impl Known {
         notes.push("the packet is the first one of a new conversation".to_owned());
         let sources = self.task(from, network)?;
         if sources.is_empty() {
-            return self.from_host_or_outside(from, to, notes);
+            return self.of_host_or_outside(from, to, notes);
         }
         let reaches = |(vni, source): &(Vni, IpAddr)| {
             let found = self.in_network(*vni, &to.name);
@@ -217,7 +217,7 @@ impl Known {
         })
     }
 
-    fn from_host_or_outside(
+    fn of_host_or_outside(
         &self,
         from: &str,
         to: &Target,
