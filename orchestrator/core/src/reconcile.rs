@@ -24,6 +24,7 @@ pub fn step(state: &State, now: Timestamp, entropy: &mut Entropy) -> Outcome {
     let mut alarm = Alarm::default();
     orchestrate::run(&mut tx, &mut alarm);
     allocate::run(&mut tx);
+    allocate::retire(&mut tx, &mut alarm);
     schedule::run(&mut tx);
     orchestrate::reap(&mut tx);
     Outcome {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use orch_core::ids::{NetworkId, ServiceId};
-use orch_core::network::{self, Backend, Family, Frontend};
+use orch_core::network::{self, Backend, DesiredNetwork, Family, Frontend};
 use orch_core::objects::node::NodeState;
-use orch_core::objects::service::{PublishMode, UpdateOrder};
+use orch_core::objects::service::{EndpointMode, PublishMode, UpdateOrder};
 use orch_core::objects::task::TaskOwner;
 use orch_core::objects::{Node, Service, Task};
 use orch_core::store::{Change, Object, ObjectKey, State};
@@ -275,11 +275,43 @@ fn network_follows_tasks(state: &State, node: &Node) -> Result<(), Violation> {
             }
         }
     }
+    retired_addresses_are_nobodys(state, &desired)?;
     for backend in desired.frontends.values().flat_map(|pool| &pool.backends) {
         let reachable = desired
             .endpoints
             .contains_key(&(backend.vni, backend.address));
         ensure!(reachable, "{backend:?} is no endpoint");
+    }
+    Ok(())
+}
+
+/// No address that somebody has, or is about to get, leads to others. A task of a service in DNS
+/// round robin that takes no new clients does lead to others.
+fn retired_addresses_are_nobodys(state: &State, desired: &DesiredNetwork) -> Result<(), Violation> {
+    let retired = |vni, address| {
+        let pool = desired.frontends.get(&Frontend::Vip { vni, address });
+        pool.is_some_and(|pool| pool.retired)
+    };
+    for task in state.tasks().filter(|t| t.holds_addresses()) {
+        let service = task.service().and_then(|id| state.service(id));
+        let round_robin =
+            service.is_some_and(|s| s.endpoint.spec.mode == EndpointMode::DnsRoundRobin);
+        for attachment in &task.attachments {
+            let Some(network) = state.network(&attachment.network) else {
+                continue;
+            };
+            for address in attachment.addresses.iter().map(|a| a.addr()) {
+                let leads = retired(network.vni, address);
+                ensure!(
+                    !(task.is_wanted() && leads),
+                    "{address} leads away from {task:#?}"
+                );
+                ensure!(
+                    leads || !(round_robin && task.is_leaving()),
+                    "new clients of {address} still come to {task:#?}"
+                );
+            }
+        }
     }
     Ok(())
 }

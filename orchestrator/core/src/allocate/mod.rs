@@ -7,6 +7,7 @@
 mod addresses;
 mod endpoints;
 mod ports;
+mod retired;
 mod subnets;
 mod tasks;
 #[cfg(test)]
@@ -14,6 +15,8 @@ mod tests;
 
 pub use addresses::{AddressBook, AddressError};
 pub use ports::check_ports;
+pub use retired::REST;
+pub(crate) use retired::settle as retire;
 pub(crate) use subnets::overlap;
 pub use subnets::{free_vni, subnets};
 

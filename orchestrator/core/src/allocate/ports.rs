@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use crate::control::ControlError;
 use crate::ids::ServiceId;
 use crate::network::Protocol;
-use crate::objects::Service;
-use crate::objects::service::{EndpointSpec, PortConfig, PublishMode};
+use crate::objects::service::{PortConfig, PublishMode};
+use crate::objects::{Service, ServiceSpec};
 use crate::store::State;
 
 /// Where ports that nobody named are taken from.
@@ -18,18 +18,20 @@ const AUTOMATIC: RangeInclusive<u16> = 30_000..=32_767;
 pub fn check_ports(
     state: &State,
     own: Option<&ServiceId>,
-    spec: &EndpointSpec,
+    spec: &ServiceSpec,
 ) -> Result<(), ControlError> {
+    let options = spec.endpoint_options();
     for service in state.services().filter(|s| Some(&s.id) != own) {
+        let other_options = service.spec.endpoint_options();
         for theirs in named(&service.spec.endpoint.ports).chain(named(&service.endpoint.ports)) {
             let both_host = |ours: &PortConfig| {
                 ours.mode == PublishMode::Host && theirs.mode == PublishMode::Host
             };
-            let clash = spec.ports.iter().any(|ours| {
-                ours.published == theirs.published
-                    && ours.protocol == theirs.protocol
-                    && !both_host(ours)
-            });
+            let clash = spec
+                .endpoint
+                .ports
+                .iter()
+                .any(|ours| options.clash(ours, &other_options, theirs) && !both_host(ours));
             if clash {
                 return Err(in_use(theirs, service));
             }

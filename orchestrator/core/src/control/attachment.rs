@@ -13,6 +13,7 @@ use crate::objects::task::{NetworkAttachment, TaskOwner, TaskSpec, TaskStatus};
 use crate::objects::{Meta, Network, Task};
 use crate::store::{Object, ObjectKey, Tx};
 use crate::task_state::{DesiredState, TaskState};
+use crate::validate;
 
 /// A container on a node's own engine asks for an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +84,22 @@ pub fn attach(
     };
     tx.put(Object::Task(task.clone()));
     Ok(task)
+}
+
+/// Takes down what a container that was lent an address is called, as the node's engine says. What
+/// cannot be a name is left out; an unknown endpoint has none.
+pub fn name_attachment(tx: &mut Tx<'_>, node: &NodeId, endpoint: &str, names: &[String]) {
+    let Some(mut task) = of_endpoint(tx, node, endpoint) else {
+        return;
+    };
+    let fit = names.iter().filter(|name| validate::is_dns_name(name));
+    let fit: Vec<String> = fit.cloned().collect();
+    if task.attachments.iter().any(|a| a.aliases != fit) {
+        for attachment in &mut task.attachments {
+            attachment.aliases.clone_from(&fit);
+        }
+        tx.put(Object::Task(task));
+    }
 }
 
 /// Takes a container's address back. An unknown endpoint has none: nothing happens.

@@ -1,5 +1,6 @@
 //! The cluster object: `swarm init` and `swarm update`.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
@@ -86,6 +87,7 @@ pub fn init_cluster(tx: &mut Tx<'_>, init: InitCluster) -> Result<(), ControlErr
             address: init.manager_address,
             leader: true,
         }),
+        taken_ports: BTreeSet::new(),
     }));
     let ingress = NetworkSpec {
         name: INGRESS.to_owned(),

@@ -15,12 +15,14 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub use attachment::{AttachRequest, attach, detach, sync_attachments};
+pub use attachment::{AttachRequest, attach, detach, name_attachment, sync_attachments};
 pub use cluster::{InitCluster, init_cluster, update_cluster};
 pub use error::ControlError;
 pub use find::{find_network, find_node, find_service, find_task};
 pub use network::{create_network, remove_network};
-pub use node::{admit_node, open_session, remove_node, set_node_state, update_node};
+pub use node::{admit_node, open_session, remove_node, report_ports, set_node_state, update_node};
 pub(crate) use service::check_networks;
-pub use service::{create_service, remove_service, rollback_service, update_service};
+pub use service::{
+    create_service, remove_service, rollback_service, service_warnings, update_service,
+};
 pub use task::report_tasks;

@@ -1,10 +1,11 @@
 //! Nodes: admission, sessions, the user's settings, removal.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::ControlError;
 use crate::ids::NodeId;
-use crate::objects::node::{Availability, NodeDescription, NodeState, NodeStatus, Role};
+use crate::objects::node::{Availability, NodeDescription, NodeState, NodeStatus, Role, TakenPort};
 use crate::objects::task::TaskOwner;
 use crate::objects::{Labels, Meta, Node, NodeSpec, Task};
 use crate::store::{Object, ObjectKey, Tx};
@@ -48,6 +49,7 @@ pub fn admit_node(
             address: None,
         },
         manager: None,
+        taken_ports: BTreeSet::new(),
     }));
     Ok(())
 }
@@ -84,6 +86,20 @@ pub fn set_node_state(
     if node.status.state != state || node.status.message != message {
         node.status.state = state;
         node.status.message = message.to_owned();
+        tx.put(Object::Node(node));
+    }
+    Ok(())
+}
+
+/// Takes down which published ports processes of the node's host listen on.
+pub fn report_ports(
+    tx: &mut Tx<'_>,
+    id: &NodeId,
+    taken: BTreeSet<TakenPort>,
+) -> Result<(), ControlError> {
+    let mut node = get(tx, id)?;
+    if node.taken_ports != taken {
+        node.taken_ports = taken;
         tx.put(Object::Node(node));
     }
     Ok(())

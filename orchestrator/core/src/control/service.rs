@@ -3,7 +3,8 @@
 use super::ControlError;
 use crate::allocate;
 use crate::ids::ServiceId;
-use crate::objects::service::{UpdateState, UpdateStatus};
+use crate::objects::node::TakenPort;
+use crate::objects::service::{PublishMode, UpdateState, UpdateStatus};
 use crate::objects::task::TaskOwner;
 use crate::objects::{Meta, Service, ServiceSpec, Task};
 use crate::orchestrate;
@@ -21,7 +22,7 @@ fn get(tx: &Tx<'_>, id: &ServiceId) -> Result<Service, ControlError> {
 pub fn create_service(tx: &mut Tx<'_>, spec: ServiceSpec) -> Result<ServiceId, ControlError> {
     validate::service_spec(&spec)?;
     check_networks(tx, &spec)?;
-    allocate::check_ports(tx, None, &spec.endpoint)?;
+    allocate::check_ports(tx, None, &spec)?;
     if tx.service_by_name(&spec.name).is_some() {
         return Err(ControlError::AlreadyExists {
             kind: "service",
@@ -55,7 +56,7 @@ pub fn update_service(
     validate::service_spec(&spec)?;
     validate::service_update(&service.spec, &spec)?;
     check_networks(tx, &spec)?;
-    allocate::check_ports(tx, Some(id), &spec.endpoint)?;
+    allocate::check_ports(tx, Some(id), &spec)?;
     let previous = service.spec.clone();
     let mut service = with_spec(service, spec);
     service.previous_spec = Some(Box::new(previous));
@@ -74,7 +75,7 @@ pub fn rollback_service(tx: &mut Tx<'_>, id: &ServiceId, version: u64) -> Result
         ControlError::FailedPrecondition(format!("service {id} does not have a previous spec"))
     })?;
     check_networks(tx, &previous)?;
-    allocate::check_ports(tx, Some(id), &previous.endpoint)?;
+    allocate::check_ports(tx, Some(id), &previous)?;
     let current = service.spec.clone();
     let mut service = with_spec(service, *previous);
     service.previous_spec = Some(Box::new(current));
@@ -131,4 +132,30 @@ pub(crate) fn check_networks(state: &State, spec: &ServiceSpec) -> Result<(), Co
         ));
     }
     Ok(())
+}
+
+/// What the user of a service should know of the hosts: published ports that are a process's too.
+pub fn service_warnings(state: &State, service: &Service) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for node in state.nodes().filter(|n| n.may_serve()) {
+        for taken in &node.taken_ports {
+            let ports = service.endpoint.ports.iter();
+            let ours = ports
+                .filter(|p| p.mode == PublishMode::Ingress && p.protocol == taken.protocol)
+                .any(|p| p.published == Some(taken.port));
+            if ours {
+                let TakenPort {
+                    protocol,
+                    port,
+                    holder,
+                } = taken;
+                let node = node.name();
+                warnings.push(format!(
+                    "{node}: port {port}/{protocol} is also held by {holder}, which its clients \
+                     no longer reach"
+                ));
+            }
+        }
+    }
+    warnings
 }

@@ -1,12 +1,16 @@
 //! Rules of the API's operations: what is refused, in which words, and that nothing is left
 //! behind then.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::dispatch::{self, TaskReport};
 use crate::fixture::{Bench, network_spec, on_network, service_spec};
-use crate::network::Family;
-use crate::objects::node::{Availability, NodeState, Role};
+use crate::network::{Family, Protocol};
+use crate::objects::node::{Availability, NodeState, Role, TakenPort};
+use crate::objects::service::{PortConfig, PublishMode};
 use crate::objects::task::{ContainerStatus, TaskStatus};
+use crate::store::Tx;
 use crate::task_state::{DesiredState, TaskState};
 
 fn report(bench: &Bench, service: &crate::ids::ServiceId, state: TaskState) -> TaskReport {
@@ -340,4 +344,35 @@ fn a_node_is_assigned_its_tasks_until_they_ended() {
     assert_eq!(emptied.tasks.len(), 0);
     assert!(!emptied.same_content(&assigned));
     assert!(dispatch::assignment(&bench.state, &crate::ids::NodeId::from_random(99)).is_none());
+}
+
+#[test]
+fn a_port_that_a_process_holds_too_is_said_of_the_service_that_publishes_it() {
+    let mut bench = Bench::with_nodes(2);
+    let mut spec = service_spec("web", 1);
+    spec.endpoint.ports = vec![PortConfig {
+        name: String::new(),
+        protocol: Protocol::Tcp,
+        target: 80,
+        published: Some(8080),
+        mode: PublishMode::Ingress,
+    }];
+    let id = bench.create(spec);
+    let node = bench.node(1);
+    let taken = |port| {
+        BTreeSet::from([TakenPort {
+            protocol: Protocol::Tcp,
+            port,
+            holder: "nginx (pid 123)".to_owned(),
+        }])
+    };
+    let mut warned = |port| {
+        let report = |tx: &mut Tx<'_>| report_ports(tx, &node, taken(port));
+        bench.write(report).unwrap();
+        service_warnings(&bench.state, &bench.service(&id))
+    };
+    let held = "n2: port 8080/tcp is also held by nginx (pid 123), which its clients no longer \
+                reach";
+    assert_eq!(warned(8080), [held]);
+    assert_eq!(warned(9090), Vec::<String>::new());
 }

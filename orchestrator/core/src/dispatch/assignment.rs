@@ -1,12 +1,12 @@
 //! Everything that one node must know and do, as one value.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{NetworkId, NodeId};
-use crate::network::{self, DesiredNetwork};
+use crate::ids::{NetworkId, NodeId, TaskId};
+use crate::network::{self, DesiredNetwork, Protocol};
 use crate::objects::{Network, Task};
 use crate::store::State;
 use crate::task_state::TaskState;
@@ -24,6 +24,9 @@ pub struct Assignment {
     pub networks: Vec<Network>,
     /// What its data plane must hold.
     pub network: DesiredNetwork,
+    /// The ports that each of these tasks takes on this host alone.
+    #[serde(default)]
+    pub host_ports: BTreeMap<TaskId, BTreeSet<(Protocol, u16)>>,
     /// How often the node must report that it lives.
     pub heartbeat_period: Duration,
 }
@@ -43,6 +46,7 @@ impl Assignment {
                 .all(|(a, b)| same_network(a, b));
         self.tasks == other.tasks
             && networks_equal
+            && self.host_ports == other.host_ports
             && self.heartbeat_period == other.heartbeat_period
             && desired(self) == desired(other)
     }
@@ -73,7 +77,14 @@ pub fn assignment(state: &State, node: &NodeId) -> Option<Assignment> {
         .filter(|n| n.spec.attachable || used.contains(&n.id))
         .map(|n| Network::clone(n))
         .collect();
+    let host_ports = tasks
+        .iter()
+        .filter(|t| !t.status.state.is_terminal())
+        .filter_map(|t| Some((t.id.clone(), state.service(t.service()?)?.host_ports())))
+        .filter(|(_, ports)| !ports.is_empty())
+        .collect();
     Some(Assignment {
+        host_ports,
         version: state.version(),
         networks,
         network: network::desired(state, node),

@@ -7,7 +7,7 @@ mod sessions;
 use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, assignment};
-pub use drain::{Acknowledged, Drain};
+pub use drain::{Acknowledged, Acknowledgement, Drain};
 pub use sessions::Sessions;
 
 use crate::ids::TaskId;

@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Backend, DesiredNetwork, Family, Frontend, OverlayNetwork, Pool, Vni};
 use crate::ids::{NetworkId, NodeId, ServiceId};
 use crate::objects::service::{EndpointMode, PublishMode};
 use crate::objects::task::TaskOwner;
-use crate::objects::{Service, ServiceSpec, Task};
+use crate::objects::{EndpointOptions, Service, ServiceSpec, Task};
 use crate::store::State;
 use crate::task_state::TaskState;
+
+/// How many tasks stand in for one that left.
+const SIBLINGS: usize = 8;
 
 /// Everything that the data plane of `node` must hold.
 pub fn desired(state: &State, node: &NodeId) -> DesiredNetwork {
@@ -20,10 +24,14 @@ pub fn desired(state: &State, node: &NodeId) -> DesiredNetwork {
     let serving = serving_tasks(state);
     for service in state.services() {
         let tasks = serving.get(&service.id).map_or(&[][..], Vec::as_slice);
-        view.add_vips(service, tasks);
-        view.add_published(service, tasks);
+        let options = service.spec.endpoint_options();
+        view.add_vips(service, &options, tasks);
+        view.add_published(service, &options, tasks);
         view.add_names(service, tasks);
     }
+    view.add_retired(&serving);
+    view.add_container_names();
+    view.add_draining();
     view.add_reverse_names();
     view.out
 }
@@ -117,7 +125,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn add_vips(&mut self, service: &Service, serving: &[&Arc<Task>]) {
+    fn add_vips(&mut self, service: &Service, options: &EndpointOptions, serving: &[&Arc<Task>]) {
         for vip in &service.endpoint.vips {
             let Some(&vni) = self.vnis.get(&vip.network) else {
                 continue;
@@ -136,14 +144,21 @@ impl<'a> View<'a> {
                 vni,
                 address: vip.address.addr(),
             };
-            self.out.frontends.insert(frontend, pool(service, backends));
+            self.out
+                .frontends
+                .insert(frontend, pool(service, options, backends));
         }
     }
 
     /// Published ports lead to a task's address in its first network that has the client's
     /// family. In host mode only the node's own tasks answer, and where there is none the port is
-    /// not taken at all.
-    fn add_published(&mut self, service: &Service, serving: &[&Arc<Task>]) {
+    /// not taken at all. A port at one address of a host is of that address's family.
+    fn add_published(
+        &mut self,
+        service: &Service,
+        options: &EndpointOptions,
+        serving: &[&Arc<Task>],
+    ) {
         for port in &service.endpoint.ports {
             let Some(published) = port.published else {
                 continue;
@@ -153,7 +168,12 @@ impl<'a> View<'a> {
                 .iter()
                 .filter(|t| port.mode == PublishMode::Ingress || here(t))
                 .collect();
+            let of_port = options.of_port(port);
             for family in self.families(service) {
+                let address = of_port.address.unwrap_or(family.unspecified());
+                if Family::of(address) != family {
+                    continue;
+                }
                 let backends: BTreeSet<Backend> = tasks
                     .iter()
                     .filter_map(|t| self.first_address(t, family))
@@ -169,9 +189,12 @@ impl<'a> View<'a> {
                 let frontend = Frontend::Published {
                     protocol: port.protocol,
                     port: published,
-                    address: family.unspecified(),
+                    address,
                 };
-                let pool = pool(service, backends);
+                let pool = Pool {
+                    sources: of_port.sources.clone(),
+                    ..pool(service, options, backends)
+                };
                 self.out.frontends.entry(frontend).or_insert(pool);
             }
         }
@@ -189,6 +212,43 @@ impl<'a> View<'a> {
     fn first_address(&self, task: &Task, family: Family) -> Option<(Vni, IpAddr)> {
         let mut addresses = self.addresses(task).into_iter();
         addresses.find(|(_, address)| Family::of(*address) == family)
+    }
+
+    /// In DNS round robin, the address of a task that left leads to its siblings, from the moment
+    /// that it serves no more, unless somebody has got it since.
+    fn add_retired(&mut self, serving: &BTreeMap<&ServiceId, Vec<&Arc<Task>>>) {
+        let mut leaving = BTreeMap::<_, Vec<_>>::new();
+        let mut held = BTreeSet::new();
+        for task in self.state.tasks().filter(|t| t.holds_addresses()) {
+            match task.service() {
+                Some(service) if task.is_leaving() => {
+                    let addresses = leaving.entry(service).or_default();
+                    addresses.extend(self.addresses(task));
+                }
+                _ if task.is_wanted() => held.extend(self.addresses(task)),
+                _ => {}
+            }
+        }
+        let round_robin = |s: &&Arc<Service>| s.endpoint.spec.mode == EndpointMode::DnsRoundRobin;
+        for service in self.state.services().filter(round_robin) {
+            let vni_of = |network| self.vnis.get(network).copied();
+            let retired = service.endpoint.retired.iter();
+            let retired = retired.filter_map(|r| Some((vni_of(&r.network)?, r.address)));
+            let mut gone = leaving.remove(&service.id).unwrap_or_default();
+            gone.extend(retired);
+            let tasks = serving.get(&service.id).map_or(&[][..], Vec::as_slice);
+            let living: Vec<_> = tasks.iter().flat_map(|t| self.addresses(t)).collect();
+            for (vni, address) in gone.into_iter().filter(|gone| !held.contains(gone)) {
+                let pool = Pool {
+                    service: service.spec.name.clone(),
+                    backends: siblings(&living, vni, address),
+                    retired: true,
+                    ..Pool::default()
+                };
+                let frontend = Frontend::Vip { vni, address };
+                self.out.frontends.entry(frontend).or_insert(pool);
+            }
+        }
     }
 
     fn add_names(&mut self, service: &Service, serving: &[&Arc<Task>]) {
@@ -225,6 +285,35 @@ impl<'a> View<'a> {
                 self.add_name(vni, &format!("{name}.{slot}"), &own);
                 self.add_name(vni, &format!("{name}.{slot}.{}", task.id), &own);
             }
+        }
+    }
+
+    fn add_draining(&mut self) {
+        for task in self.state.tasks().filter(|t| t.is_leaving()) {
+            if !drain_time(self.state, task).is_zero() {
+                self.out.draining.extend(self.addresses(task));
+            }
+        }
+    }
+
+    /// What containers that somebody attached by hand are called on their engines. A name of a
+    /// service stays that service's.
+    fn add_container_names(&mut self) {
+        let mut names = BTreeMap::<_, BTreeSet<IpAddr>>::new();
+        for task in self.state.tasks().filter(|t| t.service().is_none()) {
+            for attachment in &task.attachments {
+                let Some(&vni) = self.vnis.get(&attachment.network) else {
+                    continue;
+                };
+                let addresses = attachment.addresses.iter().map(|a| a.addr());
+                for name in &attachment.aliases {
+                    let known = names.entry((vni, name.to_lowercase())).or_default();
+                    known.extend(addresses.clone());
+                }
+            }
+        }
+        for (name, addresses) in names {
+            self.out.names.entry(name).or_insert(addresses);
         }
     }
 
@@ -270,12 +359,37 @@ impl<'a> View<'a> {
     }
 }
 
-fn pool(service: &Service, backends: BTreeSet<Backend>) -> Pool {
+/// The tasks that stand in for the one which had `address`: not all of a large service for each
+/// address, and not the same for every address.
+fn siblings(living: &[(Vni, IpAddr)], vni: Vni, address: IpAddr) -> BTreeSet<Backend> {
+    let near = living
+        .iter()
+        .filter(|(at, other)| *at == vni && Family::of(*other) == Family::of(address));
+    let (before, behind): (Vec<_>, Vec<_>) = near.partition(|(_, other)| *other < address);
+    let backend = |(vni, address): &(Vni, IpAddr)| Backend {
+        vni: *vni,
+        address: *address,
+        port: None,
+    };
+    let around = behind.into_iter().chain(before);
+    around.take(SIBLINGS).map(backend).collect()
+}
+
+fn pool(service: &Service, options: &EndpointOptions, backends: BTreeSet<Backend>) -> Pool {
     Pool {
         service: service.spec.name.clone(),
         backends,
+        affinity: options.affinity,
+        direct_return: options.direct_return,
         ..Pool::default()
     }
+}
+
+/// How long a task that is to stop goes on for the conversations it has. None, once its service is
+/// gone: nothing leads to the task any more.
+pub(crate) fn drain_time(state: &State, task: &Task) -> Duration {
+    let service = task.service().and_then(|id| state.service(id));
+    service.map_or(Duration::ZERO, |s| s.spec.endpoint_options().drain)
 }
 
 /// The networks that a service's tasks are attached to, with its aliases there: those it names,

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use desired::desired;
-pub(crate) use desired::networks_of;
+pub(crate) use desired::{drain_time, networks_of};
 
 use crate::ids::NetworkId;
 
@@ -195,4 +195,8 @@ pub struct DesiredNetwork {
     /// Names per network, lower case without the final dot, and the addresses they stand for.
     /// An empty set is a name that exists and has no address, as opposed to one to ask others for.
     pub names: BTreeMap<(Vni, String), BTreeSet<IpAddr>>,
+    /// Endpoints that take no new clients and go on for those they have: each node says how many
+    /// conversations it still leads there.
+    #[serde(default)]
+    pub draining: BTreeSet<(Vni, IpAddr)>,
 }

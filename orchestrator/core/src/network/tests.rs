@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Backend, DesiredNetwork, Family, Frontend, Protocol, Vni, desired};
+use crate::allocate;
 use crate::control;
 use crate::fixture::{Bench, on_network, service_spec, underlay};
 use crate::ids::{NetworkId, ServiceId};
+use crate::objects::Task;
 use crate::objects::node::NodeState;
 use crate::objects::service::{EndpointMode, PortConfig, PublishMode};
 use crate::task_state::TaskState;
@@ -230,6 +232,81 @@ fn in_dns_round_robin_the_name_stands_for_the_tasks() {
     )));
 }
 
+/// A service in DNS round robin, one of whose two tasks was just told to stop; that task.
+fn leaving() -> (Bench, NetworkId, ServiceId, Task) {
+    let (mut bench, network, id) = world();
+    bench
+        .update(&id, |spec| spec.endpoint.mode = EndpointMode::DnsRoundRobin)
+        .unwrap();
+    bench.scale(&id, 1);
+    let tasks = bench.tasks(&id);
+    let task = Task::clone(tasks.iter().find(|t| t.is_leaving()).unwrap());
+    (bench, network, id, task)
+}
+
+fn address(bench: &Bench, network: &NetworkId, task: &Task) -> Frontend {
+    Frontend::Vip {
+        vni: vni(bench, network),
+        address: task.addresses_in(network).next().unwrap(),
+    }
+}
+
+#[test]
+fn in_dns_round_robin_the_address_of_a_task_that_leaves_leads_to_its_siblings() {
+    let (mut bench, network, id, task) = leaving();
+    let gone = address(&bench, &network, &task);
+    let siblings = Some(task_ips(&bench, &id));
+    assert_eq!(backends(&at(&bench, 0), gone), siblings, "while it stops");
+    bench.report(&task, TaskState::Shutdown);
+    assert!(bench.state.task(&task.id).is_none(), "it is forgotten");
+    assert_eq!(backends(&at(&bench, 0), gone), siblings, "when it is gone");
+    assert!(at(&bench, 0).frontends[&gone].retired);
+    let until = bench.now + allocate::REST;
+    assert_eq!(bench.wake_at, Some(until));
+    bench.now = until;
+    bench.step();
+    assert_eq!(backends(&at(&bench, 0), gone), None);
+    assert_eq!(bench.service(&id).endpoint.retired, []);
+}
+
+#[test]
+fn an_address_that_somebody_got_leads_nowhere_else() {
+    let (mut bench, network, id, task) = leaving();
+    bench.report(&task, TaskState::Shutdown);
+    let node = bench.node(1);
+    let request = control::AttachRequest {
+        endpoint: "e".to_owned(),
+        network: network.clone(),
+        address: task.addresses_in(&network).next(),
+        family: Family::V4,
+    };
+    let attached = bench.write(|tx| control::attach(tx, &node, request));
+    let gone = address(&bench, &network, &attached.unwrap());
+    assert_eq!(backends(&at(&bench, 0), gone), None, "at once");
+    bench.step();
+    assert_eq!(bench.service(&id).endpoint.retired, []);
+}
+
+#[test]
+fn a_virtual_address_needs_no_retired_ones() {
+    let (mut bench, network, id) = world();
+    bench.scale(&id, 1);
+    let task = Task::clone(&bench.tasks(&id)[1]);
+    let gone = address(&bench, &network, &task);
+    assert_eq!(backends(&at(&bench, 0), gone), None);
+    bench.report(&task, TaskState::Shutdown);
+    assert_eq!(backends(&at(&bench, 0), gone), None);
+}
+
+#[test]
+fn only_some_siblings_stand_in_for_each_address() {
+    let (mut bench, network, id, task) = leaving();
+    bench.scale(&id, 20);
+    bench.obey();
+    let gone = address(&bench, &network, &task);
+    assert_eq!(backends(&at(&bench, 0), gone).unwrap().len(), 8);
+}
+
 #[test]
 fn a_port_in_ingress_mode_leads_to_all_tasks_on_every_node() {
     let (mut bench, network, id) = world();
@@ -245,6 +322,45 @@ fn a_port_in_ingress_mode_leads_to_all_tasks_on_every_node() {
     for node in [0, 1] {
         assert_eq!(at(&bench, node).frontends[&frontend].backends, expected);
     }
+}
+
+#[test]
+fn labels_of_the_service_shape_its_frontends() {
+    let (mut bench, network, id) = world();
+    publish(&mut bench, &id, PublishMode::Ingress);
+    let labels = [
+        ("orch.endpoint.affinity", "client-ip:60"),
+        ("orch.endpoint.dsr", "true"),
+        ("orch.endpoint.publish.80/tcp.address", "192.0.2.1"),
+        ("orch.endpoint.publish.80/tcp.allow", "10.0.0.0/8"),
+    ];
+    bench
+        .update(&id, |spec| {
+            for (key, value) in labels {
+                spec.labels.insert(key.to_owned(), value.to_owned());
+            }
+        })
+        .unwrap();
+    let desired = at(&bench, 0);
+    let published = Frontend::Published {
+        protocol: Protocol::Tcp,
+        port: 8080,
+        address: "192.0.2.1".parse().unwrap(),
+    };
+    let allow = BTreeSet::from(["10.0.0.0/8".parse().unwrap()]);
+    for (frontend, allow) in [
+        (published, allow),
+        (vip(&bench, &id, &network), BTreeSet::new()),
+    ] {
+        let pool = &desired.frontends[&frontend];
+        assert_eq!((pool.affinity, pool.direct_return), (Some(60), true));
+        assert_eq!(pool.sources.allow, allow, "{frontend:?}");
+    }
+    assert!(!desired.frontends.contains_key(&Frontend::Published {
+        protocol: Protocol::Tcp,
+        port: 8080,
+        address: Family::V4.unspecified(),
+    }));
 }
 
 #[test]
@@ -279,4 +395,60 @@ fn an_attached_container_is_an_endpoint_of_its_node() {
         task.attachments[0].addresses[0].addr(),
     );
     assert_eq!(at(&bench, 0).endpoints[&key], underlay(1));
+}
+
+#[test]
+fn an_attached_container_has_its_names_and_takes_none_from_services() {
+    let (mut bench, network, id) = world();
+    let node = bench.node(1);
+    let request = control::AttachRequest {
+        endpoint: "e".to_owned(),
+        network: network.clone(),
+        address: None,
+        family: Family::V4,
+    };
+    let task = bench
+        .write(|tx| control::attach(tx, &node, request))
+        .unwrap();
+    let names = ["Tool", "c0ffee123456", "web", "no name"].map(str::to_owned);
+    bench
+        .write(|tx| {
+            control::name_attachment(tx, &node, "e", &names);
+            Ok(())
+        })
+        .unwrap();
+    let own = BTreeSet::from([task.addresses_in(&network).next().unwrap()]);
+    let vni = vni(&bench, &network);
+    let of = |bench: &Bench, name: &str| at(bench, 0).names.get(&(vni, name.to_owned())).cloned();
+    assert_eq!(of(&bench, "tool"), Some(own.clone()));
+    assert_eq!(of(&bench, "c0ffee123456"), Some(own));
+    let vip = bench.service(&id).endpoint.vips[0].address.addr();
+    assert_eq!(of(&bench, "web"), Some(BTreeSet::from([vip])));
+    assert_eq!(of(&bench, "no name"), None);
+    bench
+        .write(|tx| {
+            control::detach(tx, &node, "e");
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(of(&bench, "tool"), None);
+}
+
+#[test]
+fn nodes_watch_what_drains() {
+    let (mut bench, network, id) = world();
+    bench
+        .update(&id, |spec| {
+            let label = "orch.endpoint.drain".to_owned();
+            spec.labels.insert(label, "30s".to_owned());
+        })
+        .unwrap();
+    assert_eq!(at(&bench, 0).draining, BTreeSet::new());
+    bench.scale(&id, 1);
+    let task = Task::clone(&bench.tasks(&id)[1]);
+    let address = task.addresses_in(&network).next().unwrap();
+    let draining = BTreeSet::from([(vni(&bench, &network), address)]);
+    assert_eq!(at(&bench, 0).draining, draining);
+    bench.report(&task, TaskState::Shutdown);
+    assert_eq!(at(&bench, 0).draining, BTreeSet::new());
 }

@@ -1,11 +1,13 @@
 //! A host that joined the cluster.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Labels, Meta};
 use crate::ids::NodeId;
+use crate::network::Protocol;
 
 /// A host of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,21 @@ pub struct Node {
     pub status: NodeStatus,
     /// Present on managers.
     pub manager: Option<ManagerStatus>,
+    /// Published ports that processes of the host listen on too.
+    #[serde(default)]
+    pub taken_ports: BTreeSet<TakenPort>,
+}
+
+/// A published port of the cluster that a process of the host listens on, which no client from
+/// outside reaches any more.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TakenPort {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+    /// Who listens, such as `nginx (pid 123)`.
+    pub holder: String,
 }
 
 impl Node {
@@ -31,6 +48,12 @@ impl Node {
             .as_ref()
             .and_then(|d| d.data_path_address)
             .or(self.status.address)
+    }
+
+    /// What the user calls it.
+    pub fn name(&self) -> &str {
+        let hostname = self.description.as_ref().map(|d| d.hostname.as_str());
+        hostname.unwrap_or(self.id.as_str())
     }
 
     /// Whether what runs there counts as running: the node is not known to be down.

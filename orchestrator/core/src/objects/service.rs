@@ -1,12 +1,14 @@
 //! A service: how many tasks of what kind, and how clients find them.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::task::{NetworkAttachmentConfig, TaskSpec};
-use super::{Labels, Meta};
+use super::{EndpointOptions, Labels, Meta};
 use crate::ids::{NetworkId, ServiceId};
 use crate::network::Protocol;
 use crate::time::Timestamp;
@@ -28,6 +30,17 @@ pub struct Service {
     pub endpoint: Endpoint,
     /// How the current update goes.
     pub update_status: Option<UpdateStatus>,
+}
+
+impl Service {
+    /// The ports that a task of it takes on its host alone.
+    pub fn host_ports(&self) -> BTreeSet<(Protocol, u16)> {
+        let ports = self.endpoint.ports.iter();
+        ports
+            .filter(|p| p.mode == PublishMode::Host)
+            .filter_map(|p| Some((p.protocol, p.published?)))
+            .collect()
+    }
 }
 
 /// What the user asks for.
@@ -61,6 +74,11 @@ impl ServiceSpec {
         } else {
             &self.task.networks
         }
+    }
+
+    /// The options of its endpoint. The labels were checked when the spec came in.
+    pub fn endpoint_options(&self) -> EndpointOptions {
+        EndpointOptions::from_labels(&self.labels).unwrap_or_default()
     }
 
     /// How many tasks it asks for.
@@ -189,6 +207,20 @@ pub struct Endpoint {
     pub ports: Vec<PortConfig>,
     /// Virtual addresses, one per network; none in DNS round robin.
     pub vips: Vec<VirtualIp>,
+    /// Addresses that its tasks had until lately, in DNS round robin.
+    #[serde(default)]
+    pub retired: Vec<RetiredAddress>,
+}
+
+/// An address that clients may still know as that of a task, which has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredAddress {
+    /// The network.
+    pub network: NetworkId,
+    /// The address.
+    pub address: IpAddr,
+    /// When it is forgotten.
+    pub until: Timestamp,
 }
 
 /// A service's virtual address in one network.

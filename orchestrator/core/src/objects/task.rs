@@ -68,6 +68,11 @@ impl Task {
         self.is_wanted() && self.status.state == TaskState::Running
     }
 
+    /// Whether it served clients until it was told to stop, and has not stopped yet.
+    pub fn is_leaving(&self) -> bool {
+        !self.is_wanted() && self.status.state == TaskState::Running
+    }
+
     /// Whether its addresses are taken: it has some and has not ended.
     pub fn holds_addresses(&self) -> bool {
         !self.status.state.is_terminal()

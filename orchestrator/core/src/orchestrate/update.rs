@@ -131,7 +131,7 @@ fn roll_back(tx: &mut Tx<'_>, mut service: Service, cause: &str) -> Service {
         );
     };
     let possible = control::check_networks(tx, &previous)
-        .and_then(|()| allocate::check_ports(tx, Some(&service.id), &previous.endpoint));
+        .and_then(|()| allocate::check_ports(tx, Some(&service.id), &previous));
     if let Err(error) = possible {
         service.previous_spec = Some(previous);
         let message = format!("update paused {cause}; it cannot be rolled back: {error}");

@@ -6,24 +6,13 @@ use super::nodes::NodeInfo;
 use super::{Constraint, Preference};
 use crate::ids::ServiceId;
 use crate::network::Protocol;
+use crate::objects::Task;
 use crate::objects::node::{Availability, NodeState};
-use crate::objects::service::PublishMode;
 use crate::objects::task::ResourceAmounts;
-use crate::objects::{Service, Task};
 use crate::store::State;
 
 /// A port that a task takes on its host alone.
 pub(super) type HostPort = (Protocol, u16);
-
-/// The ports that tasks of a service take on their hosts alone.
-pub(super) fn host_ports(service: &Service) -> impl Iterator<Item = HostPort> {
-    let ports = service
-        .endpoint
-        .ports
-        .iter()
-        .filter(|p| p.mode == PublishMode::Host);
-    ports.filter_map(|p| Some((p.protocol, p.published?)))
-}
 
 /// What a task asks of a node.
 #[derive(Debug)]
@@ -51,7 +40,7 @@ impl Request {
                 .iter()
                 .flat_map(|p| Preference::parse(p))
                 .collect(),
-            ports: host_ports(service).collect(),
+            ports: service.host_ports().into_iter().collect(),
             constraints: placement
                 .constraints
                 .iter()

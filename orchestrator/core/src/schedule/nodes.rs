@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::filter::{HostPort, Request, host_ports};
+use super::filter::{HostPort, Request};
 use crate::ids::{NodeId, ServiceId};
 use crate::objects::Node;
 use crate::objects::task::ResourceAmounts;
@@ -53,7 +53,7 @@ impl NodeInfo {
                     state
                         .service(service)
                         .into_iter()
-                        .flat_map(|s| host_ports(s)),
+                        .flat_map(|s| s.host_ports()),
                 );
             }
         }

@@ -10,6 +10,7 @@ mod tests;
 
 pub use cluster::{address_pools, cluster_spec, cluster_update, data_path_port, node_spec};
 pub use network::network_spec;
+pub(crate) use service::is_dns_name;
 pub use service::{service_spec, service_update};
 
 use crate::control::ControlError;

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Verdict, container, invalid, unimplemented};
-use crate::network::Protocol;
-use crate::objects::service::{EndpointSpec, FailureAction, ServiceMode, UpdateConfig};
+use crate::objects::service::{FailureAction, ServiceMode, UpdateConfig};
 use crate::objects::task::{NetworkAttachmentConfig, Placement, ResourceAmounts};
-use crate::objects::{ServiceSpec, TaskSpec};
+use crate::objects::{EndpointOptions, ServiceSpec, TaskSpec};
 use crate::schedule::{Constraint, Preference};
 
 /// Length of a DNS label.
@@ -38,7 +37,7 @@ pub fn service_spec(spec: &ServiceSpec) -> Verdict {
             return invalid("a rollback cannot be rolled back: use pause or continue");
         }
     }
-    endpoint(&spec.endpoint)
+    endpoint(spec)
 }
 
 /// Checks what an update may not change.
@@ -127,7 +126,8 @@ fn networks(networks: &[NetworkAttachmentConfig]) -> Verdict {
     Ok(())
 }
 
-fn is_dns_name(name: &str) -> bool {
+/// Whether it can be asked for: DNS labels, also with `_`, separated by dots.
+pub(crate) fn is_dns_name(name: &str) -> bool {
     const MAX_DNS_NAME_LEN: usize = 253;
     let label = |l: &str| {
         !l.is_empty()
@@ -145,24 +145,23 @@ fn update_config(config: &UpdateConfig) -> Verdict {
     Ok(())
 }
 
-fn endpoint(spec: &EndpointSpec) -> Verdict {
-    let mut published = BTreeSet::new();
-    for port in &spec.ports {
+fn endpoint(spec: &ServiceSpec) -> Verdict {
+    let options = EndpointOptions::from_labels(&spec.labels);
+    let options = options.or_else(|error| invalid(error.to_string()))?;
+    if let Err(error) = options.check_ports(&spec.endpoint) {
+        return invalid(error.to_string());
+    }
+    for (index, port) in spec.endpoint.ports.iter().enumerate() {
         if port.target == 0 {
             return invalid("EndpointSpec: a published port needs a target port");
         }
         if port.published == Some(0) {
             return invalid("EndpointSpec: 0 is not a port; leave it out to have one chosen");
         }
-        if port.protocol == Protocol::Sctp {
-            return unimplemented(format!(
-                "port {}: publishing sctp ports is not supported",
-                port.target
-            ));
-        }
-        if port
-            .published
-            .is_some_and(|p| !published.insert((port.protocol, p)))
+        let before = spec.endpoint.ports.iter().take(index);
+        if before
+            .into_iter()
+            .any(|other| options.clash(other, &options, port))
         {
             return invalid("EndpointSpec: duplicate published ports provided");
         }

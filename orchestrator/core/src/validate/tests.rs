@@ -3,7 +3,9 @@
 use super::*;
 use crate::fixture::{dual_stack_spec, network_spec, service_spec};
 use crate::network::Protocol;
-use crate::objects::service::{FailureAction, PortConfig, PublishMode, ServiceMode, UpdateConfig};
+use crate::objects::service::{
+    EndpointMode, FailureAction, PortConfig, PublishMode, ServiceMode, UpdateConfig,
+};
 use crate::objects::task::{Mount, MountSource, NetworkAttachmentConfig};
 use crate::objects::{ClusterSpec, ServiceSpec};
 
@@ -34,7 +36,7 @@ fn service_spec_named(name: &str) -> Verdict {
 #[test]
 fn service_specs_that_make_no_sense_are_refused() {
     type Spoil = fn(&mut ServiceSpec);
-    let cases: [(&str, Spoil); 17] = [
+    let cases: [(&str, Spoil); 19] = [
         ("no image", |s| s.task.container.image.clear()),
         ("image with a space", |s| {
             s.task.container.image = "a b".to_owned()
@@ -68,8 +70,12 @@ fn service_specs_that_make_no_sense_are_refused() {
         ("published port 0", |s| {
             s.endpoint.ports.push(port(1, Some(0), Protocol::Tcp))
         }),
-        ("sctp", |s| {
-            s.endpoint.ports.push(port(1, None, Protocol::Sctp))
+        ("option that is none", |s| label(s, "orch.endpoint.x", "y")),
+        ("option of a port that is not published", |s| {
+            label(s, "orch.endpoint.publish.80/tcp.deny", "10.0.0.0/8")
+        }),
+        ("published twice at one address", |s| {
+            publish_at(s, ["192.0.2.1", "192.0.2.1"])
         }),
         ("published twice", |s| {
             s.endpoint.ports = vec![
@@ -95,6 +101,40 @@ fn service_specs_that_make_no_sense_are_refused() {
         spoil(&mut spec);
         assert!(super::service_spec(&spec).is_err(), "{what}");
     }
+}
+
+fn label(spec: &mut ServiceSpec, key: &str, value: &str) {
+    spec.labels.insert(key.to_owned(), value.to_owned());
+}
+
+/// Port 9 of two addresses, leading to two ports of the tasks.
+fn publish_at(spec: &mut ServiceSpec, addresses: [&str; 2]) {
+    for (target, address) in (1..).zip(addresses) {
+        spec.endpoint
+            .ports
+            .push(port(target, Some(9), Protocol::Tcp));
+        let key = format!("orch.endpoint.publish.{target}/tcp.address");
+        label(spec, &key, address);
+    }
+}
+
+#[test]
+fn one_port_may_lead_elsewhere_at_each_address() {
+    let mut spec = service_spec("s", 1);
+    publish_at(&mut spec, ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(super::service_spec(&spec), Ok(()));
+}
+
+#[test]
+fn ingress_ports_need_no_virtual_address() {
+    let mut spec = service_spec("s", 1);
+    spec.endpoint.mode = EndpointMode::DnsRoundRobin;
+    spec.endpoint.ports = vec![
+        port(80, Some(8080), Protocol::Tcp),
+        port(9, Some(10), Protocol::Sctp),
+        port(10, None, Protocol::Sctp),
+    ];
+    assert_eq!(super::service_spec(&spec), Ok(()));
 }
 
 fn tmpfs(target: &str) -> Mount {

@@ -23,6 +23,11 @@ pub struct SharedFlags {
     /// Endpoint mode (vip or dnsrr)
     #[arg(long, value_name = "MODE")]
     pub endpoint_mode: Option<String>,
+    /// Endpoint option, kept as service label orch.endpoint.KEY: affinity=client-ip[:SECONDS],
+    /// dsr=true, drain=DURATION, publish.TARGET/PROTOCOL.address=IP,
+    /// publish.TARGET/PROTOCOL.allow=CIDR,... or .deny=CIDR,...
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub endpoint_opt: Vec<LabelEntry>,
     /// Overwrite the default ENTRYPOINT of the image
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     pub entrypoint: Option<String>,
@@ -254,7 +259,8 @@ pub struct CreateLists {
     /// Add a placement preference
     #[arg(long, value_name = "PREFERENCE")]
     pub placement_pref: Vec<SpreadPreference>,
-    /// Publish a port as a node port
+    /// Publish a port as a node port ([ip:][published:]target[/protocol], or
+    /// published=,target=,protocol=,mode=,host-ip=)
     #[arg(short, long, value_name = "PORT")]
     pub publish: Vec<PortSpec>,
     /// Specify secrets to expose to the service
@@ -307,6 +313,9 @@ pub struct UpdateLists {
     /// Remove a DNS search domain
     #[arg(long, value_name = "DOMAIN")]
     pub dns_search_rm: Vec<String>,
+    /// Remove an endpoint option by its key
+    #[arg(long, value_name = "KEY")]
+    pub endpoint_opt_rm: Vec<String>,
     /// Add or update an environment variable
     #[arg(long, value_name = "KEY=VALUE")]
     pub env_add: Vec<EnvEntry>,

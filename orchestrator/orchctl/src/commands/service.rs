@@ -94,7 +94,18 @@ async fn create(client: &Client, args: &ServiceCreate) -> Result<()> {
     let created: Created = call.body(&spec)?.json().await?;
     warn(&created.warnings);
     output::line(&created.id)?;
-    wait(client, &created.id, &args.wait).await
+    wait(client, &created.id, &args.wait).await?;
+    warn_of_hosts(client, &created.id).await;
+    Ok(())
+}
+
+/// Says what the user should know of the hosts that the service is on. A daemon that is not orchd
+/// has nothing to say.
+async fn warn_of_hosts(client: &Client, id: &str) {
+    let path = format!("/orch/services/{}/warnings", segment(id));
+    let warnings: Vec<String> = client.get(&path).json().await.unwrap_or_default();
+    let lines: Vec<String> = warnings.iter().map(|w| format!("warning: {w}")).collect();
+    warn(&lines);
 }
 
 /// A service as the daemon has it: its id, version and spec, the spec untouched.
@@ -147,7 +158,9 @@ async fn update(client: &Client, args: &ServiceUpdate) -> Result<()> {
     let spec = spec::update(service.spec.clone(), args, &resolved)?;
     post(client, &service, &spec, args.shared.no_resolve_image).await?;
     output::line(&args.service)?;
-    wait(client, &service.id, &args.wait).await
+    wait(client, &service.id, &args.wait).await?;
+    warn_of_hosts(client, &service.id).await;
+    Ok(())
 }
 
 async fn rollback(client: &Client, reference: &str, flags: &WaitFlags) -> Result<()> {
@@ -232,9 +245,12 @@ async fn tasks(client: &Client, args: ServicePs) -> Result<()> {
         let query = TaskQuery {
             filters: &args.filters.filter,
             key: "service",
-            ids,
+            ids: ids.clone(),
         };
         print_tasks(client, query, &args.view, Timestamp::now()).await?;
+    }
+    for id in &ids {
+        warn_of_hosts(client, id).await;
     }
     fail_with(failures)
 }
@@ -300,6 +316,7 @@ async fn inspect_services(client: &Client, args: &ServiceInspect) -> Result<()> 
     );
     each(&args.services, async |reference| {
         let service: Service = decode(&fetch(reference).await?)?;
+        warn_of_hosts(client, &service.id).await;
         let networks = network_names(client, &service).await;
         Ok(view::service_pretty(&service, &networks, Timestamp::now()))
     })

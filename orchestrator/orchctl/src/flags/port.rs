@@ -1,7 +1,7 @@
-//! `--publish`: the short form `[published:]target[/protocol]` with ranges, and the long form
-//! `published=,target=,mode=,protocol=`.
+//! `--publish`: the short form `[ip:][published:]target[/protocol]` with ranges, and the long form
+//! `published=,target=,mode=,protocol=,host-ip=`.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde_json::{Map, Value, json};
 
@@ -27,6 +27,8 @@ pub struct PublishedPort {
     pub published: u16,
     /// Ingress or host.
     pub mode: PublishMode,
+    /// The only address of a host that answers. The API has no field for it: it becomes a label.
+    pub host_ip: Option<IpAddr>,
 }
 
 /// All ports that one `--publish` names: several when it is a range.
@@ -86,6 +88,7 @@ fn parse_long(text: &str) -> Result<Vec<PublishedPort>, FlagError> {
         target: 0,
         published: 0,
         mode: PublishMode::Ingress,
+        host_ip: None,
     };
     let mut published = (0, 0);
     for field in fields::parse(text)? {
@@ -106,6 +109,7 @@ fn parse_long(text: &str) -> Result<Vec<PublishedPort>, FlagError> {
             }
             "target" => port.target = number("target port", value)?,
             "published" => published = range("published port", value)?,
+            "host-ip" | "host_ip" => port.host_ip = Some(host_ip(value)?),
             key => return Err(FlagError::new(format!("invalid field key {key}"))),
         }
     }
@@ -123,15 +127,11 @@ fn parse_long(text: &str) -> Result<Vec<PublishedPort>, FlagError> {
 fn parse_short(text: &str) -> Result<Vec<PublishedPort>, FlagError> {
     let (ports, proto) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol(proto)?;
-    let parts: Vec<&str> = ports.split(':').collect();
-    let (published, target) = match parts.as_slice() {
-        [target] => ("", *target),
-        [published, target] => (*published, *target),
-        _ => {
-            return Err(FlagError::new(format!(
-                "hostip is not supported: \"{text}\" (a published port listens on every address)"
-            )));
-        }
+    // An IPv6 address has colons too; Docker wants it in brackets.
+    let (published, target) = ports.rsplit_once(':').unwrap_or(("", ports));
+    let (address, published) = match published.rsplit_once(':') {
+        Some((address, published)) => (Some(host_ip(address)?), published),
+        None => (None, published),
     };
     let target = range("target port", target)?;
     if target.0 == 0 {
@@ -149,6 +149,7 @@ fn parse_short(text: &str) -> Result<Vec<PublishedPort>, FlagError> {
         target,
         published,
         mode: PublishMode::Ingress,
+        host_ip: address,
     };
     match published {
         None => Ok((target.0..=target.1)
@@ -166,6 +167,15 @@ fn parse_short(text: &str) -> Result<Vec<PublishedPort>, FlagError> {
              length)"
         ))),
     }
+}
+
+fn host_ip(text: &str) -> Result<IpAddr, FlagError> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse()
+        .map_err(|_| FlagError::new(format!("invalid host address \"{text}\"")))
 }
 
 fn number(what: &str, text: &str) -> Result<u16, FlagError> {
@@ -218,6 +228,22 @@ mod tests {
     }
 
     #[test]
+    fn both_forms_name_an_address() {
+        for (text, address) in [
+            ("192.0.2.1:8080:80", "192.0.2.1"),
+            ("[2001:db8::1]:8080:80", "2001:db8::1"),
+            ("published=8080,target=80,host-ip=192.0.2.1", "192.0.2.1"),
+        ] {
+            let PortSpec(ports) = text.parse().unwrap();
+            let port = &ports[0];
+            assert_eq!(port.host_ip, Some(address.parse().unwrap()), "{text}");
+            assert_eq!((port.published, port.target), (8080, 80), "{text}");
+        }
+        let PortSpec(ports) = "192.0.2.1::80".parse().unwrap();
+        assert_eq!((ports[0].published, ports[0].target), (0, 80));
+    }
+
+    #[test]
     fn long_form() {
         let PortSpec(ports) = "published=80,target=8080,mode=host,protocol=udp"
             .parse()
@@ -235,7 +261,8 @@ mod tests {
     #[test]
     fn refusals_say_what_is_wrong() {
         for (text, part) in [
-            ("127.0.0.1:80:80", "hostip is not supported"),
+            ("n1:80:80", "invalid host address \"n1\""),
+            ("target=80,host-ip=n1", "invalid host address \"n1\""),
             ("80:99999", "invalid target port (99999)"),
             ("80:80/icmp", "invalid protocol value 'icmp'"),
             ("published=80", "missing mandatory field \"target\""),

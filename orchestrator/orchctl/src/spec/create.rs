@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Resolved, Spec, SpecError, common};
+use super::{Resolved, Spec, SpecError, common, endpoint_options};
 use crate::{
     args::{CreateLists, ServiceCreate, SharedFlags},
     flags::LabelEntry,
@@ -21,7 +21,11 @@ pub fn create(
         .ok_or_else(|| SpecError::new("\"service create\" requires at least 1 argument"))?;
     let mut spec = Spec::default();
     spec.set_some("Name", args.name.as_deref());
-    spec.set("Labels", label_map(&args.lists.label));
+    let mut labels = label_map(&args.lists.label);
+    let ports: Vec<_> = args.lists.publish.iter().flat_map(|spec| &spec.0).collect();
+    endpoint_options::put_addresses(&mut labels, &ports)?;
+    endpoint_options::put(&mut labels, &args.shared.endpoint_opt);
+    spec.set("Labels", labels);
     spec.set("TaskTemplate.ContainerSpec.Image", with_tag(image));
     spec.set_list("TaskTemplate.ContainerSpec.Args", command_args.to_vec());
     // docker always states these, and inspect shows them.

@@ -4,6 +4,7 @@
 mod capabilities;
 mod common;
 mod create;
+pub mod endpoint_options;
 pub mod network;
 pub mod node;
 pub mod swarm;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Spec, SpecError, common,
     create::{put_env, with_tag},
+    endpoint_options,
 };
 use crate::{
     args::{ServiceUpdate, UpdateLists},
@@ -88,6 +89,7 @@ pub fn update(spec: Value, args: &ServiceUpdate, resolved: &Resolved) -> Result<
     update_networks(&mut spec, &args.lists, resolved)?;
     update_files(&mut spec, &args.lists, resolved)?;
     update_ports(&mut spec, &args.lists)?;
+    update_endpoint_options(&mut spec, args)?;
     Ok(spec.into_value())
 }
 
@@ -389,6 +391,36 @@ fn update_ports(spec: &mut Spec, lists: &UpdateLists) -> Result<(), SpecError> {
     }
     ports.sort_by_key(port_key);
     spec.set_list(PORTS, ports);
+    Ok(())
+}
+
+/// Options of the endpoint, after the ports: those of a port that went go with it.
+fn update_endpoint_options(spec: &mut Spec, args: &ServiceUpdate) -> Result<(), SpecError> {
+    let lists = &args.lists;
+    let left = spec.list("EndpointSpec.Ports");
+    let mut labels = match spec.get("Labels") {
+        Some(Value::Object(labels)) => labels.clone(),
+        _ => Map::new(),
+    };
+    let before = labels.clone();
+    for removed in lists.publish_rm.iter().flat_map(|spec| &spec.0) {
+        let target = |port: &Value| {
+            let (_, target, protocol, _) = port_key(port);
+            target == u64::from(removed.target) && protocol == removed.protocol
+        };
+        if !left.iter().any(target) {
+            endpoint_options::remove_of_port(&mut labels, removed);
+        }
+    }
+    for key in &lists.endpoint_opt_rm {
+        labels.remove(&endpoint_options::label(key));
+    }
+    let added: Vec<_> = lists.publish_add.iter().flat_map(|spec| &spec.0).collect();
+    endpoint_options::put_addresses(&mut labels, &added)?;
+    endpoint_options::put(&mut labels, &args.shared.endpoint_opt);
+    if labels != before {
+        spec.set("Labels", labels);
+    }
     Ok(())
 }
 

@@ -160,3 +160,41 @@ fn hosts_mounts_and_constraints() {
     );
     assert_eq!(spec["TaskTemplate"].get("Placement"), Some(&json!({})));
 }
+
+#[test]
+fn endpoint_options_are_labels_and_go_with_their_port() {
+    let optioned = apply(
+        redis(),
+        &[
+            "--endpoint-opt",
+            "affinity=client-ip:60",
+            "--endpoint-opt",
+            "publish.80/tcp.allow=10.0.0.0/8,192.0.2.7",
+            "--publish-add",
+            "192.0.2.1:8080:80",
+        ],
+    )
+    .unwrap();
+    let mut expected = redis();
+    expected["Labels"] = json!({
+        "a": "1",
+        "orch.endpoint.affinity": "client-ip:60",
+        "orch.endpoint.publish.80/tcp.address": "192.0.2.1",
+        "orch.endpoint.publish.80/tcp.allow": "10.0.0.0/8,192.0.2.7"
+    });
+    assert_eq!(optioned, expected);
+    let freed = apply(optioned.clone(), &["--endpoint-opt-rm", "affinity"]).unwrap();
+    assert_eq!(freed["Labels"]["orch.endpoint.affinity"], Value::Null);
+    let unpublished = apply(optioned, &["--publish-rm", "80"]).unwrap();
+    assert_eq!(
+        unpublished["Labels"],
+        json!({"a": "1", "orch.endpoint.affinity": "client-ip:60"})
+    );
+}
+
+#[test]
+fn a_target_port_has_one_address() {
+    let add = ["--publish-add", "192.0.2.1:81:80", "--publish-add", "82:80"];
+    let error = apply(redis(), &add).unwrap_err().to_string();
+    assert!(error.contains("target port 80/tcp is published at 192.0.2.1 and elsewhere"));
+}

@@ -8,6 +8,7 @@ use super::{info::go_duration, seconds_since};
 use crate::{
     format::{bytes_size, human_duration},
     model::{ContainerSpec, Rollout, Service, TaskSpec, UpdateStatus},
+    spec::endpoint_options::PREFIX,
 };
 
 /// Lines of the view.
@@ -25,9 +26,10 @@ pub fn service_pretty(service: &Service, networks: &[String], now: Timestamp) ->
     let spec = &service.spec;
     lines.add(format!("ID:\t\t{}", service.id));
     lines.add(format!("Name:\t\t{}", spec.name));
-    if !spec.labels.is_empty() {
+    let (options, labels) = split_options(&spec.labels);
+    if !labels.is_empty() {
         lines.add("Labels:");
-        map(&mut lines, &spec.labels, " ", "=");
+        map(&mut lines, &labels, " ", "=");
     }
     mode(&mut lines, service);
     if let Some(status) = &service.update_status {
@@ -47,8 +49,28 @@ pub fn service_pretty(service: &Service, networks: &[String], now: Timestamp) ->
         lines.add(format!("Networks: {} ", networks.join(" ")));
     }
     endpoint(&mut lines, service);
+    if !options.is_empty() {
+        lines.add("Endpoint Options:");
+        map(&mut lines, &options, " ", " = ");
+    }
     healthcheck(&mut lines, &spec.task_template.container_spec);
     format!("\n{}\n", lines.0.join("\n"))
+}
+
+/// The options of the endpoint, under the names that `--endpoint-opt` has for them, and the labels
+/// that are none.
+fn split_options(
+    labels: &BTreeMap<String, String>,
+) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let mut options = BTreeMap::new();
+    let mut others = BTreeMap::new();
+    for (key, value) in labels {
+        match key.strip_prefix(PREFIX) {
+            Some(option) => options.insert(option.to_owned(), value.clone()),
+            None => others.insert(key.clone(), value.clone()),
+        };
+    }
+    (options, others)
 }
 
 fn map(lines: &mut Lines, map: &BTreeMap<String, String>, indent: &str, separator: &str) {
@@ -287,7 +309,8 @@ mod tests {
     #[test]
     fn a_published_service() {
         let service: Service = decode(
-            r#"{"ID": "abc", "Spec": {"Name": "redis", "Labels": {"a": "b"},
+            r#"{"ID": "abc", "Spec": {"Name": "redis", "Labels": {"a": "b",
+                "orch.endpoint.publish.6379/tcp.allow": "10.0.0.0/8"},
                 "Mode": {"Replicated": {"Replicas": 1}},
                 "TaskTemplate": {"ContainerSpec": {"Image": "redis:7", "Args": ["x", "y"],
                     "Init": false}, "Resources": {"Limits": {"NanoCPUs": 500000000}}},
@@ -308,7 +331,8 @@ mod tests {
              failure:\tpause\n Monitoring Period: 5s\n Max failure ratio: 0\n Update order:      \
              stop-first\nContainerSpec:\n Image:\t\tredis:7\n Args:\t\tx y \n Init:\t\tfalse\n\
              Resources:\n Limits:\n  CPU:\t\t0.5\nNetworks: sandbox \nEndpoint Mode:\tvip\nPorts:\n \
-             PublishedPort = 6379\n  Protocol = tcp\n  TargetPort = 6379\n  PublishMode = ingress \n"
+             PublishedPort = 6379\n  Protocol = tcp\n  TargetPort = 6379\n  PublishMode = ingress \n\
+             Endpoint Options:\n publish.6379/tcp.allow = 10.0.0.0/8\n"
         );
     }
 }

@@ -1,13 +1,16 @@
 //! Carries out one action for one task on the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use orch_core::agent::Action;
 use orch_core::dispatch::Assignment;
 use orch_core::ids::{NetworkId, NodeId};
+use orch_core::network::Protocol;
 use orch_core::objects::{Network, Task};
 
+use super::listeners;
 use super::networks::Networks;
 use crate::dns;
 use crate::engine::{Engine, EngineError, NewContainer, Resolver, SpecError, new_container};
@@ -65,6 +68,9 @@ impl Executor {
 
     /// Networks, image, container.
     async fn prepare(&self, task: &Task, assignment: &Assignment) -> Result<(), EngineError> {
+        if let Some(ports) = assignment.host_ports.get(&task.id) {
+            refuse_taken(ports).await?;
+        }
         let networks = networks_by_id(assignment);
         for attachment in &task.attachments {
             let network = networks
@@ -118,6 +124,22 @@ impl Executor {
             .connect_container(id, new.further_networks)
             .await?;
         self.engine.start_container(id).await
+    }
+}
+
+/// Refuses to share a port of the host with one of its processes, as the engine would.
+async fn refuse_taken(ports: &BTreeSet<(Protocol, u16)>) -> Result<(), EngineError> {
+    let everywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let wanted = ports
+        .iter()
+        .map(|(protocol, port)| (*protocol, *port, everywhere));
+    let wanted = wanted.collect();
+    let looked = tokio::task::spawn_blocking(move || listeners::taken(&wanted)).await;
+    // Not knowing is no reason to refuse.
+    let taken = looked.ok().and_then(Result::ok).unwrap_or_default();
+    match taken.into_iter().next() {
+        Some(taken) => Err(EngineError::PortTaken(taken)),
+        None => Ok(()),
     }
 }
 

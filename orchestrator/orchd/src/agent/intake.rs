@@ -130,6 +130,7 @@ mod tests {
             tasks: Vec::new(),
             networks: Vec::new(),
             network: DesiredNetwork::default(),
+            host_ports: Default::default(),
             heartbeat_period: Duration::from_secs(5),
         }
     }

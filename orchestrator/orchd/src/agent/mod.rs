@@ -8,16 +8,18 @@
 //!
 //! Containers and data plane outlive the agent: a new one takes them over.
 
+mod acknowledge;
 mod executor;
 mod intake;
+mod listeners;
 mod networks;
 mod observer;
+mod ports;
 mod tasks;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use orch_core::ids::NodeId;
@@ -34,9 +36,6 @@ use crate::plugin::{self, Ledger};
 use crate::rpc::client::ManagerClient;
 use crate::rpc::link::NodeLink;
 use crate::{dns, durable};
-
-/// Pause before an acknowledgement that did not get through is sent again.
-const ACKNOWLEDGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the agent needs to run.
 pub struct AgentContext {
@@ -114,7 +113,8 @@ pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::
 
     let engine = Engine::new(&options.engine_socket);
     let mut background = JoinSet::new();
-    background.spawn(acknowledge(plane.applied(), client));
+    background.spawn(acknowledge::acknowledge(plane.clone(), client.clone()));
+    background.spawn(ports::watch(assigned.clone(), client));
     background.spawn(intake::take_in(
         link.assignments,
         kept,
@@ -122,6 +122,7 @@ pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::
         assignment,
     ));
     background.spawn(plugin::keep_loans(Arc::clone(&node)));
+    background.spawn(plugin::keep_names(Arc::clone(&node), engine.clone()));
     background.spawn(plugin::remove_leftovers(node, engine.clone()));
     background.spawn(dns::serve(shutdown.clone()));
     let (networks, keeper) = networks::keeper(engine.clone(), assigned.clone());
@@ -136,23 +137,6 @@ pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::
     background.shutdown().await;
     plane.close().await;
     Ok(())
-}
-
-/// Tells the managers which version the kernel holds, the newest at once and each until it got
-/// through.
-async fn acknowledge(mut applied: watch::Receiver<Option<u64>>, client: ManagerClient) {
-    while applied.changed().await.is_ok() {
-        loop {
-            let Some(version) = *applied.borrow_and_update() else {
-                break;
-            };
-            match client.acknowledge(version).await {
-                Ok(()) => break,
-                Err(error) => tracing::debug!(version, %error, "not acknowledged yet"),
-            }
-            tokio::time::sleep(ACKNOWLEDGE_PAUSE).await;
-        }
-    }
 }
 
 /// What the engine says of this host. The address for tunnel packets is the caller's to add.

@@ -262,6 +262,7 @@ mod tests {
             tasks: Vec::new(),
             networks: vec![wanted(1)],
             network: DesiredNetwork::default(),
+            host_ports: Default::default(),
             heartbeat_period: Duration::from_secs(5),
         };
         let (_assign, assigned) = watch::channel(Some(Arc::new(assignment)));

@@ -100,6 +100,7 @@ fn router(api: Api) -> Router {
         .route("/orch/net/flows", get(net::flows))
         .route("/orch/net/services", get(net::services))
         .route("/orch/net/trace", get(net::trace))
+        .route("/orch/services/{id}/warnings", get(services::host_warnings))
         .route("/swarm", get(swarm::inspect))
         .route("/swarm/init", post(swarm::init))
         .route("/swarm/join", post(swarm::join))

@@ -92,6 +92,16 @@ pub async fn update(
     Ok(Json(json!({ "Warnings": warnings(&headers) })))
 }
 
+/// `GET /orch/services/{id}/warnings`: what its user should know of the hosts.
+pub async fn host_warnings(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let state = api.manager()?.state();
+    let found = find_service(&state, &id)?;
+    Ok(Json(json!(control::service_warnings(&state, &found))))
+}
+
 /// `DELETE /services/{id}`.
 pub async fn remove(State(api): State<Api>, Path(id): Path<String>) -> Result<(), ApiError> {
     let manager = api.manager()?;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bollard::errors::Error;
 
+use orch_core::objects::node::TakenPort;
+
 use super::SpecError;
 
 /// Why the engine did not do what it was asked.
@@ -33,6 +35,12 @@ pub enum EngineError {
     /// It answered what this version of orchd does not understand.
     #[error("the container engine gave an unexpected answer: {0}")]
     Answer(String),
+    /// A process of the host has a port that the task wants for itself.
+    #[error(
+        "host port {}/{} is taken by {}; stop it, or publish another port",
+        .0.port, .0.protocol, .0.holder
+    )]
+    PortTaken(TakenPort),
     /// The task asks for what no container can be made of.
     #[error(transparent)]
     Spec(#[from] SpecError),

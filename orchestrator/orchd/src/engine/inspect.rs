@@ -34,7 +34,32 @@ pub struct UsedEndpoint {
     pub addresses: Vec<IpAddr>,
 }
 
+/// What a container is called in the networks it is attached to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedContainer {
+    /// Its name and the first 12 digits of its id, which Docker's own name server knows too.
+    pub names: Vec<String>,
+    /// Its endpoints, and further names of it in that network.
+    pub endpoints: Vec<(UsedEndpoint, Vec<String>)>,
+}
+
 impl Engine {
+    /// What a container is called; `None` when it is gone.
+    pub async fn container_names(&self, id: &str) -> Result<Option<NamedContainer>, EngineError> {
+        let docker = self.docker(CALL_TIMEOUT)?;
+        let inspect = docker.inspect_container(id, None::<InspectContainerOptions>);
+        Ok(found(inspect.await.map_err(self.error()))?.and_then(named_container))
+    }
+
+    /// The ids of all containers that run now.
+    pub async fn running_containers(&self) -> Result<Vec<String>, EngineError> {
+        let docker = self.docker(CALL_TIMEOUT)?;
+        let options = ListContainersOptionsBuilder::new().build();
+        let list = docker.list_containers(Some(options)).await;
+        let list = list.map_err(self.error())?;
+        Ok(list.into_iter().filter_map(|c| c.id).collect())
+    }
+
     /// This node's task containers, running or not. When there are several for one task, which
     /// only another program can have made, the newest is named.
     pub async fn task_containers(
@@ -98,6 +123,22 @@ fn used_endpoint(settings: EndpointSettings) -> Option<UsedEndpoint> {
             .flatten()
             .filter_map(|address| address.parse().ok())
             .collect(),
+    })
+}
+
+fn named_container(answer: ContainerInspectResponse) -> Option<NamedContainer> {
+    /// Digits of an id that Docker shows.
+    const SHORT: usize = 12;
+    let name = answer.name?.trim_start_matches('/').to_owned();
+    let short: String = answer.id?.chars().take(SHORT).collect();
+    let networks = answer.network_settings?.networks.unwrap_or_default();
+    let endpoints = networks.into_values().filter_map(|settings| {
+        let aliases = settings.aliases.clone().unwrap_or_default();
+        Some((used_endpoint(settings)?, aliases))
+    });
+    Some(NamedContainer {
+        names: vec![name, short],
+        endpoints: endpoints.collect(),
     })
 }
 
@@ -196,6 +237,31 @@ mod tests {
             };
             assert_eq!(state, ended);
         }
+    }
+
+    #[test]
+    fn a_container_is_called_by_its_name_its_id_and_its_aliases() {
+        let answer = json!({
+            "Id": "0123456789abcdef",
+            "Name": "/tool",
+            "NetworkSettings": {"Networks": {
+                "sandbox": {
+                    "EndpointID": "e", "NetworkID": "n", "IPAddress": "10.0.10.5",
+                    "Aliases": ["db", "0123456789ab"],
+                },
+                "left": {"EndpointID": "", "NetworkID": "m", "Aliases": null},
+            }},
+        });
+        let named = named_container(serde_json::from_value(answer).unwrap()).unwrap();
+        assert_eq!(named.names, ["tool", "0123456789ab"]);
+        let [(endpoint, aliases)] = named.endpoints.as_slice() else {
+            panic!("one endpoint, not {:?}", named.endpoints);
+        };
+        assert_eq!(
+            (endpoint.id.as_str(), endpoint.network.as_str()),
+            ("e", "n")
+        );
+        assert_eq!(aliases, &["db", "0123456789ab"]);
     }
 
     #[test]

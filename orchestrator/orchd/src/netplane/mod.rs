@@ -9,9 +9,10 @@
 mod events;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use orch_core::network::DesiredNetwork;
+use orch_core::network::{DesiredNetwork, Vni};
 use orch_dataplane::{Attachment, Config, DataPlane, Error, FlowEvent, Inspection};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -52,13 +53,22 @@ enum Command {
     Unheard,
 }
 
+/// What the kernel holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Version of the desired state.
+    pub version: u64,
+    /// Its endpoints that drain.
+    pub draining: BTreeSet<(Vni, IpAddr)>,
+}
+
 /// Handle to the data plane's owner.
 #[derive(Clone)]
 pub struct NetPlane {
     stop: CancellationToken,
     commands: mpsc::Sender<Command>,
     desired: watch::Sender<Option<DesiredNetwork>>,
-    applied: watch::Receiver<Option<u64>>,
+    applied: watch::Receiver<Option<Applied>>,
 }
 
 impl NetPlane {
@@ -92,9 +102,9 @@ impl NetPlane {
         self.desired.send_replace(Some(desired));
     }
 
-    /// Version of the desired state that the kernel holds; notified after every apply, also when
-    /// the version is the same.
-    pub fn applied(&self) -> watch::Receiver<Option<u64>> {
+    /// The desired state that the kernel holds; notified after every apply, also when the version
+    /// is the same.
+    pub fn applied(&self) -> watch::Receiver<Option<Applied>> {
         self.applied.clone()
     }
 
@@ -160,7 +170,7 @@ struct Owner {
     telling: Option<Telling>,
     requests: mpsc::Receiver<Command>,
     wanted: watch::Receiver<Option<DesiredNetwork>>,
-    done: watch::Sender<Option<u64>>,
+    done: watch::Sender<Option<Applied>>,
     /// When a failed apply or refresh is tried again.
     retry_at: Option<Instant>,
 }
@@ -239,7 +249,10 @@ impl Owner {
         let result = self.plane.apply(&desired).await;
         if self.settled(result) {
             tracing::debug!(version = desired.version, "desired network applied");
-            self.done.send_replace(Some(desired.version));
+            self.done.send_replace(Some(Applied {
+                version: desired.version,
+                draining: desired.draining,
+            }));
         }
     }
 

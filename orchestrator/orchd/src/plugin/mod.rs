@@ -11,6 +11,7 @@ mod ipam;
 mod ledger;
 mod leftovers;
 mod loans;
+mod names;
 mod network;
 mod protocol;
 mod server;
@@ -29,6 +30,7 @@ pub use error::PluginError;
 pub use ledger::{Ledger, LedgerError};
 pub use leftovers::remove_leftovers;
 pub use loans::keep_loans;
+pub use names::keep_names;
 pub use server::serve;
 
 use crate::netplane::NetPlane;

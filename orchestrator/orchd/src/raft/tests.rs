@@ -60,6 +60,7 @@ fn node(n: u128) -> Change {
             address: None,
         },
         manager: None,
+        taken_ports: Default::default(),
     }))
 }
 

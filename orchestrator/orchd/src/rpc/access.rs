@@ -35,8 +35,10 @@ pub(super) const TABLE: &[(&str, Access)] = &[
     ("/orch.node.v1.Dispatcher/ReportTasks", ANY_MEMBER),
     ("/orch.node.v1.Dispatcher/Acknowledge", ANY_MEMBER),
     ("/orch.node.v1.Dispatcher/Attach", ANY_MEMBER),
+    ("/orch.node.v1.Dispatcher/NameAttachment", ANY_MEMBER),
     ("/orch.node.v1.Dispatcher/Detach", ANY_MEMBER),
     ("/orch.node.v1.Dispatcher/SyncAttachments", ANY_MEMBER),
+    ("/orch.node.v1.Dispatcher/ReportPorts", ANY_MEMBER),
     ("/orch.node.v1.Dispatcher/Leave", ANY_MEMBER),
 ];
 

@@ -5,16 +5,17 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use orch_core::dispatch::TaskReport;
+use orch_core::dispatch::{Acknowledgement, TaskReport};
 use orch_core::ids::NetworkId;
 use orch_core::network::Family;
 use orch_core::objects::Task;
-use orch_core::objects::node::Availability;
+use orch_core::objects::node::{Availability, TakenPort};
 use orch_proto::ca_client::CaClient;
 use orch_proto::dispatcher_client::DispatcherClient;
 use orch_proto::{
     AcknowledgeRequest, AttachRequest, DetachRequest, HeartbeatRequest, IssueCertificateRequest,
-    IssueCertificateResponse, LeaveRequest, ReportTasksRequest, SyncAttachmentsRequest,
+    IssueCertificateResponse, LeaveRequest, NameAttachmentRequest, ReportPortsRequest,
+    ReportTasksRequest, SyncAttachmentsRequest,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -113,9 +114,33 @@ impl ManagerClient {
             .map(drop)
     }
 
-    /// Says that the data plane of that version is in force on this node.
-    pub async fn acknowledge(&self, version: u64) -> Result<(), RpcError> {
-        let request = AcknowledgeRequest { version };
+    /// Says what a container that was attached on this node's engine is called there.
+    pub async fn name_attachment(
+        &self,
+        endpoint: String,
+        names: Vec<String>,
+    ) -> Result<(), RpcError> {
+        let request = NameAttachmentRequest { endpoint, names };
+        self.call(|mut c| async move { c.name_attachment(request).await })
+            .await
+            .map(drop)
+    }
+
+    /// Says which published ports processes of this host listen on too.
+    pub async fn report_ports(&self, taken: &BTreeSet<TakenPort>) -> Result<(), RpcError> {
+        let request = ReportPortsRequest {
+            ports: wire::encode(taken)?,
+        };
+        self.call(|mut c| async move { c.report_ports(request).await })
+            .await
+            .map(drop)
+    }
+
+    /// Says which data plane is in force on this node.
+    pub async fn acknowledge(&self, said: &Acknowledgement) -> Result<(), RpcError> {
+        let request = AcknowledgeRequest {
+            acknowledgement: wire::encode(said)?,
+        };
         self.call(|mut c| async move { c.acknowledge(request).await })
             .await
             .map(drop)

@@ -1,18 +1,20 @@
 //! The dispatcher's calls: sessions, heartbeats, reports, attachments.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use orch_core::control;
-use orch_core::dispatch::{self, Acknowledged, Assignment, Drain, TaskReport};
+use orch_core::dispatch::{self, Acknowledged, Acknowledgement, Assignment, Drain, TaskReport};
 use orch_core::ids::{NetworkId, NodeId};
 use orch_core::network::Family;
-use orch_core::objects::node::{NodeDescription, NodeState};
+use orch_core::objects::node::{NodeDescription, NodeState, TakenPort};
 use orch_core::store::State;
 use orch_core::time::Timestamp;
 use orch_proto::{
     AcknowledgeRequest, AcknowledgeResponse, AttachRequest, AttachResponse, DetachRequest,
     DetachResponse, HeartbeatRequest, HeartbeatResponse, LeaveRequest, LeaveResponse, Manager,
+    NameAttachmentRequest, NameAttachmentResponse, ReportPortsRequest, ReportPortsResponse,
     ReportTasksRequest, ReportTasksResponse, SessionMessage, SessionRequest,
     SyncAttachmentsRequest, SyncAttachmentsResponse, dispatcher_server,
 };
@@ -223,13 +225,16 @@ impl dispatcher_server::Dispatcher for Dispatcher {
         request: Request<AcknowledgeRequest>,
     ) -> Result<Response<AcknowledgeResponse>, Status> {
         let node = Peer::of(&request)?.node;
-        let version = request.into_inner().version;
-        tracing::debug!(%node, version, "data plane in force");
-        self.acknowledged.send_if_modified(|versions| {
-            let known = versions.entry(node).or_default();
-            let newer = *known < version;
-            *known = version.max(*known);
-            newer
+        let said: Acknowledgement =
+            wire::decode_request("acknowledgement", &request.into_inner().acknowledgement)?;
+        tracing::debug!(%node, version = said.version, "data plane in force");
+        self.acknowledged.send_if_modified(|known| {
+            let known = known.entry(node).or_default();
+            let news = said.version >= known.version && said != *known;
+            if news {
+                *known = said;
+            }
+            news
         });
         Ok(Response::new(AcknowledgeResponse {}))
     }
@@ -266,6 +271,44 @@ impl dispatcher_server::Dispatcher for Dispatcher {
         Ok(Response::new(AttachResponse {
             task: wire::encode(&task)?,
         }))
+    }
+
+    async fn name_attachment(
+        &self,
+        request: Request<NameAttachmentRequest>,
+    ) -> Result<Response<NameAttachmentResponse>, Status> {
+        let node = Peer::of(&request)?.node;
+        let NameAttachmentRequest { endpoint, names } = request.into_inner();
+        self.manager
+            .write(move |tx| {
+                control::name_attachment(tx, &node, &endpoint, &names);
+                Ok(())
+            })
+            .await
+            .map_err(wire::write_refused)?;
+        Ok(Response::new(NameAttachmentResponse {}))
+    }
+
+    async fn report_ports(
+        &self,
+        request: Request<ReportPortsRequest>,
+    ) -> Result<Response<ReportPortsResponse>, Status> {
+        let node = Peer::of(&request)?.node;
+        let taken: BTreeSet<TakenPort> =
+            wire::decode_request("list of ports", &request.into_inner().ports)?;
+        for TakenPort {
+            protocol,
+            port,
+            holder,
+        } in &taken
+        {
+            tracing::warn!(%node, port, %protocol, holder, "a published port is taken there too");
+        }
+        self.manager
+            .write(move |tx| control::report_ports(tx, &node, taken))
+            .await
+            .map_err(wire::write_refused)?;
+        Ok(Response::new(ReportPortsResponse {}))
     }
 
     async fn detach(

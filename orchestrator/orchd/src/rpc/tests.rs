@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use orch_core::control;
-use orch_core::dispatch::{Assignment, TaskReport};
+use orch_core::dispatch::{Acknowledgement, Assignment, TaskReport};
 use orch_core::ids::{NodeId, TaskId};
 use orch_core::objects::cluster::RootCa;
 use orch_core::objects::node::{Availability, NodeDescription, NodeState, Role};
@@ -143,6 +143,13 @@ fn the_table_knows_every_method_and_no_other() {
     known.sort();
     existing.sort();
     assert_eq!(known, existing);
+}
+
+fn in_force(version: u64) -> Acknowledgement {
+    Acknowledgement {
+        version,
+        live: Some(Default::default()),
+    }
 }
 
 #[tokio::test]
@@ -362,7 +369,10 @@ async fn a_task_is_told_to_stop_when_nobody_is_led_to_it_any_more() {
     // Nobody has acknowledged anything yet.
     let held = told(|a| a.network.frontends.is_empty()).await;
     assert_eq!(held.tasks[0].desired, DesiredState::Running);
-    link.client.acknowledge(held.network.version).await.unwrap();
+    link.client
+        .acknowledge(&in_force(held.network.version))
+        .await
+        .unwrap();
     let stopped = told(|a| a.tasks[0].desired == DesiredState::Remove).await;
     assert_eq!(stopped.network.frontends, held.network.frontends);
     stop.cancel();
@@ -533,7 +543,10 @@ async fn a_link_brings_assignments_takes_reports_and_says_good_bye() {
         },
     };
     link.node.reports.send(report).await.unwrap();
-    link.client.acknowledge(first.version).await.unwrap();
+    link.client
+        .acknowledge(&in_force(first.version))
+        .await
+        .unwrap();
     link.client.leave().await.unwrap();
     server
         .manager
@@ -571,7 +584,7 @@ async fn a_link_survives_a_manager_that_goes_away() {
         let server =
             tokio::spawn(async move { server::serve(listener, &credentials, handle, token).await });
         // The call waits for the connection.
-        link.client.acknowledge(1).await.unwrap();
+        link.client.acknowledge(&in_force(1)).await.unwrap();
         serving.cancel();
         server.await.unwrap().unwrap();
         let gone = link.client.disconnected();
