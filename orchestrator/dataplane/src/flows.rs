@@ -146,6 +146,28 @@ impl FlowTables {
         Ok(live)
     }
 
+    /// The task, by its address in a network, whose conversation the service `server` of this host
+    /// sees as one with `client`; `protocol` is the IP protocol's number.
+    pub fn task_behind(
+        &self,
+        protocol: u8,
+        client: SocketAddr,
+        server: SocketAddr,
+    ) -> Option<(network::Vni, IpAddr)> {
+        let answers = FlowKey {
+            vni: Vni::HOST,
+            source: server.ip().into(),
+            destination: client.ip().into(),
+            source_port: Be16::new(server.port()),
+            destination_port: Be16::new(client.port()),
+            protocol,
+            ..FlowKey::default()
+        };
+        let flow = self.flows.get(&answers, 0);
+        let flow = flow.or_else(|_| self.opening.get(&answers, 0)).ok()?;
+        Some((network_of(flow.vni)?, flow.destination.into()))
+    }
+
     /// The entries of both tables, and whether each is of an opening.
     fn read(&self) -> Result<BTreeMap<FlowKey, (bool, Flow)>, Error> {
         let mut entries = BTreeMap::new();

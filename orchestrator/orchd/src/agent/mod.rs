@@ -124,7 +124,7 @@ pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::
     background.spawn(plugin::keep_loans(Arc::clone(&node)));
     background.spawn(plugin::keep_names(Arc::clone(&node), engine.clone()));
     background.spawn(plugin::remove_leftovers(node, engine.clone()));
-    background.spawn(dns::serve(shutdown.clone()));
+    background.spawn(dns::serve(plane.clone(), shutdown.clone()));
     let (networks, keeper) = networks::keeper(engine.clone(), assigned.clone());
     background.spawn(keeper);
     let (observer, observing) = observer::observe(engine.clone(), node_id.clone());

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use super::message::{NoQuestion, Question};
+use super::message::Question;
 use super::{MESSAGE_BYTES_MAX, resolvers};
 
 /// Time that a resolver has for an answer.
@@ -23,20 +23,28 @@ pub enum Transport {
     Tcp,
 }
 
-/// The answer to a client's message; `None` when it gets none.
-pub async fn answer(message: &[u8], transport: Transport) -> Option<Vec<u8>> {
-    let question = match Question::parse(message) {
-        Ok(question) => question,
-        Err(NoQuestion::Refused(refusal)) => return Some(refusal),
-        Err(NoQuestion::Ignored) => return None,
-    };
-    ask_in_turn(
-        &question,
-        &resolvers::of_host().await,
-        transport,
-        SERVER_TIMEOUT,
-    )
-    .await
+impl Transport {
+    /// IP protocol number.
+    pub const fn protocol(self) -> u8 {
+        match self {
+            Self::Udp => 17,
+            Self::Tcp => 6,
+        }
+    }
+
+    /// Longest answer that every client takes, in bytes (RFC 1035 section 4.2).
+    pub const fn answer_bytes_max(self) -> usize {
+        match self {
+            Self::Udp => 512,
+            Self::Tcp => MESSAGE_BYTES_MAX,
+        }
+    }
+}
+
+/// The answer of the host's resolvers to a question.
+pub async fn ask(question: &Question, transport: Transport) -> Option<Vec<u8>> {
+    let servers = resolvers::of_host().await;
+    ask_in_turn(question, &servers, transport, SERVER_TIMEOUT).await
 }
 
 /// The first answer that one of `servers` gives, each within `limit`.

@@ -1,9 +1,17 @@
 //! DNS messages: what is a question that may be forwarded, what answers it, what to say if not.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA};
+use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 
 /// Bytes of a DNS header; what is shorter cannot even be refused.
 const HEADER_BYTES: usize = 12;
+
+/// Seconds for which clients may keep an address of the cluster, as in the data plane.
+const TTL: u32 = 5;
 
 /// A question that may be forwarded.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +76,40 @@ impl Question {
         let mut bytes = bytes.to_vec();
         bytes[..2].copy_from_slice(&self.message.metadata.id.to_be_bytes());
         Some(bytes)
+    }
+
+    /// The name that is asked for, without its final dot.
+    pub fn name(&self) -> String {
+        let name = self.query.name().to_ascii();
+        name.strip_suffix('.').unwrap_or(&name).to_owned()
+    }
+
+    /// The answer that a name of the cluster has these addresses. One of more than `bytes_max`
+    /// bytes comes without them, and says so: the client asks again by TCP.
+    pub fn addresses(&self, addresses: &BTreeSet<IpAddr>, bytes_max: usize) -> Option<Vec<u8>> {
+        let metadata = &self.message.metadata;
+        let mut reply = Message::error_msg(metadata.id, metadata.op_code, ResponseCode::NoError);
+        reply.metadata.recursion_desired = metadata.recursion_desired;
+        reply.metadata.recursion_available = true;
+        reply.metadata.authoritative = true;
+        reply.add_query(self.query.clone());
+        let bare = reply.clone();
+        let asked = (self.query.query_class(), self.query.query_type());
+        for address in addresses {
+            let data = match (asked, address) {
+                ((DNSClass::IN, RecordType::A), IpAddr::V4(v4)) => RData::A(A(*v4)),
+                ((DNSClass::IN, RecordType::AAAA), IpAddr::V6(v6)) => RData::AAAA(AAAA(*v6)),
+                _ => continue,
+            };
+            reply.add_answer(Record::from_rdata(self.query.name().clone(), TTL, data));
+        }
+        let bytes = reply.to_vec().ok()?;
+        if bytes.len() <= bytes_max {
+            return Some(bytes);
+        }
+        let mut truncated = bare;
+        truncated.metadata.truncation = true;
+        truncated.to_vec().ok()
     }
 
     /// The answer when no resolver gave one.
@@ -149,6 +191,33 @@ mod tests {
         none(&reply(7, &ours, ResponseCode::Refused));
         none(&ours.to_vec().unwrap());
         none(b"");
+    }
+
+    #[test]
+    fn a_name_of_the_cluster_is_answered_with_the_addresses_of_the_family() {
+        let addresses = ["10.0.10.7", "10.0.10.8", "fd00::7"].map(|text| text.parse().unwrap());
+        let set = BTreeSet::from(addresses);
+        let answer = Message::from_vec(&question().addresses(&set, 512).unwrap()).unwrap();
+        let given: Vec<_> = answer
+            .answers
+            .iter()
+            .map(|record| record.data.clone())
+            .collect();
+        let expected = [7, 8].map(|last| RData::A(A(Ipv4Addr::new(10, 0, 10, last))));
+        assert_eq!(given, expected);
+        assert!(answer.metadata.authoritative && !answer.metadata.truncation);
+        assert_eq!(question().name(), "example.org");
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_for_a_datagram_is_cut() {
+        let many: BTreeSet<IpAddr> = (0..100)
+            .map(|last| IpAddr::from([10, 0, 0, last]))
+            .collect();
+        let cut = Message::from_vec(&question().addresses(&many, 512).unwrap()).unwrap();
+        assert!(cut.metadata.truncation && cut.answers.is_empty());
+        let whole = Message::from_vec(&question().addresses(&many, 65_535).unwrap()).unwrap();
+        assert_eq!(whole.answers.len(), 100);
     }
 
     #[test]

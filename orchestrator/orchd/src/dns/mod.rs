@@ -1,8 +1,10 @@
-//! Answers tasks' questions for names that the cluster does not know.
+//! Answers tasks' questions that the data plane leaves to the host.
 //!
 //! A task asks its gateway, port 53. Names of the cluster are answered by the data plane before a
-//! question gets here; everything else arrives at [`ADDRESS`] on the host link and is forwarded
-//! to the host's resolvers. The module owns that forwarding; it knows no name of the cluster.
+//! question gets here, but for questions over TCP, which follow an answer that was cut, and for
+//! names that are too long for its map. Everything else that arrives at [`ADDRESS`] on the host
+//! link is forwarded to the host's resolvers. The module owns that forwarding; what a name of the
+//! cluster stands for it asks the owner of the data plane.
 
 mod forward;
 mod message;
@@ -19,7 +21,10 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use forward::{Transport, answer};
+use forward::Transport;
+use message::{NoQuestion, Question};
+
+use crate::netplane::{Asked, NetPlane};
 
 /// The host's end of the host link, where the data plane delivers questions to a gateway.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 42, 1);
@@ -33,14 +38,17 @@ const CLIENTS_MAX: usize = 64;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause before an address that could not be bound is tried again.
 const BIND_PAUSE: Duration = Duration::from_secs(5);
+/// Longest name that the data plane answers, in bytes without the final dot; on the wire it takes
+/// two more.
+const DATA_PLANE_NAME_MAX: usize = 126;
 /// Largest DNS message, in bytes.
 const MESSAGE_BYTES_MAX: usize = 65_535;
 
 /// Serves until `shutdown`. An address that is taken by another program is tried again for ever:
 /// tasks reach the cluster's names meanwhile.
-pub async fn serve(shutdown: CancellationToken) {
+pub async fn serve(plane: NetPlane, shutdown: CancellationToken) {
     let address = SocketAddr::from((ADDRESS, PORT));
-    shutdown.run_until_cancelled(serve_at(address)).await;
+    shutdown.run_until_cancelled(serve_at(address, plane)).await;
 }
 
 /// Whether the host asks a resolver on its own loopback, where only the host can ask it.
@@ -49,7 +57,7 @@ pub async fn host_resolver_is_on_loopback() -> bool {
     servers.iter().any(|server| server.ip().is_loopback())
 }
 
-async fn serve_at(address: SocketAddr) {
+async fn serve_at(address: SocketAddr, plane: NetPlane) {
     let mut told = false;
     let (udp, tcp) = loop {
         match bind(address).await {
@@ -63,7 +71,11 @@ async fn serve_at(address: SocketAddr) {
         }
     };
     tracing::info!(%address, "forwarding tasks' questions for outside names");
-    tokio::join!(serve_udp(Arc::new(udp)), serve_tcp(tcp));
+    let names = Names {
+        plane,
+        listener: address,
+    };
+    tokio::join!(serve_udp(Arc::new(udp), &names), serve_tcp(tcp, &names));
 }
 
 async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
@@ -73,7 +85,43 @@ async fn bind(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     ))
 }
 
-async fn serve_udp(socket: Arc<UdpSocket>) {
+/// What is asked at one address, and answered by whoever knows.
+#[derive(Clone)]
+struct Names {
+    plane: NetPlane,
+    listener: SocketAddr,
+}
+
+impl Names {
+    /// The answer to a client's message; `None` when it gets none.
+    async fn answer(
+        &self,
+        message: &[u8],
+        client: SocketAddr,
+        transport: Transport,
+    ) -> Option<Vec<u8>> {
+        let question = match Question::parse(message) {
+            Ok(question) => question,
+            Err(NoQuestion::Refused(refusal)) => return Some(refusal),
+            Err(NoQuestion::Ignored) => return None,
+        };
+        let name = question.name();
+        if transport == Transport::Tcp || name.len() > DATA_PLANE_NAME_MAX {
+            let asked = Asked {
+                protocol: transport.protocol(),
+                client,
+                listener: self.listener,
+                name,
+            };
+            if let Ok(Some(addresses)) = self.plane.addresses_of(asked).await {
+                return question.addresses(&addresses, transport.answer_bytes_max());
+            }
+        }
+        forward::ask(&question, transport).await
+    }
+}
+
+async fn serve_udp(socket: Arc<UdpSocket>, names: &Names) {
     let slots = Arc::new(Semaphore::new(QUESTIONS_MAX));
     let mut buffer = vec![0; MESSAGE_BYTES_MAX];
     loop {
@@ -89,9 +137,9 @@ async fn serve_udp(socket: Arc<UdpSocket>) {
             }
         };
         let question = buffer[..length].to_vec();
-        let socket = Arc::clone(&socket);
+        let (socket, names) = (Arc::clone(&socket), names.clone());
         tokio::spawn(async move {
-            let Some(reply) = answer(&question, Transport::Udp).await else {
+            let Some(reply) = names.answer(&question, client, Transport::Udp).await else {
                 return;
             };
             if let Err(error) = socket.send_to(&reply, client).await {
@@ -102,7 +150,7 @@ async fn serve_udp(socket: Arc<UdpSocket>) {
     }
 }
 
-async fn serve_tcp(listener: TcpListener) {
+async fn serve_tcp(listener: TcpListener, names: &Names) {
     let slots = Arc::new(Semaphore::new(CLIENTS_MAX));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
@@ -110,8 +158,9 @@ async fn serve_tcp(listener: TcpListener) {
         };
         match listener.accept().await {
             Ok((stream, client)) => {
+                let names = names.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = serve_client(stream).await {
+                    if let Err(error) = serve_client(stream, client, names).await {
                         tracing::debug!(%error, %client, "connection ended");
                     }
                     drop(slot);
@@ -126,7 +175,7 @@ async fn serve_tcp(listener: TcpListener) {
 }
 
 /// Answers the questions of one connection, one after the other.
-async fn serve_client(mut stream: TcpStream) -> io::Result<()> {
+async fn serve_client(mut stream: TcpStream, client: SocketAddr, names: Names) -> io::Result<()> {
     loop {
         let length = match timeout(IDLE_TIMEOUT, stream.read_u16()).await? {
             Ok(length) => length,
@@ -135,7 +184,7 @@ async fn serve_client(mut stream: TcpStream) -> io::Result<()> {
         };
         let mut question = vec![0; usize::from(length)];
         timeout(IDLE_TIMEOUT, stream.read_exact(&mut question)).await??;
-        let Some(reply) = answer(&question, Transport::Tcp).await else {
+        let Some(reply) = names.answer(&question, client, Transport::Tcp).await else {
             return Ok(());
         };
         let length = u16::try_from(reply.len()).map_err(io::Error::other)?;

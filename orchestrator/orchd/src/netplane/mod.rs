@@ -7,6 +7,7 @@
 //! Ending the task leaves everything in the kernel as it is; a new daemon takes it over.
 
 mod events;
+mod names;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,6 +18,8 @@ use orch_dataplane::{Attachment, Config, DataPlane, Error, FlowEvent, Inspection
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+
+pub use names::Asked;
 
 use events::Telling;
 
