@@ -93,7 +93,7 @@ fn without_backends_connections_are_refused_at_once() {
     assert_eq!(refused, (REDIRECT, unreachable(TO_CLIENT, &frame, 3)));
 
     let mut other = udp(FROM_CLIENT, CLIENT_SIDE, VIP_SIDE, &[9; 100]);
-    other[23] = 132;
+    other[23] = 47;
     world.assert_drop("task_ingress", &other, DropReason::UnsupportedProtocol);
 }
 

@@ -11,8 +11,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use orch_ebpf_common::{
     Address, Attachment, Backend, BackendKey, Be16, Config, DropReason, Endpoint, EndpointKey,
-    Flow, FlowKey, Frontend, FrontendKey, MacAddress, MemberKey, NameAddresses, NameKey, Network,
-    Sandbox, SandboxAddressKey, Subnet, SubnetKey, Vni,
+    Flow, FlowKey, FragmentKey, FragmentPorts, Frontend, FrontendKey, MacAddress, MemberKey,
+    NameAddresses, NameKey, Network, Sandbox, SandboxAddressKey, Subnet, SubnetKey, Vni,
 };
 use tempfile::TempDir;
 
@@ -391,6 +391,21 @@ impl World {
     pub fn flow(&self, key: &FlowKey) -> Option<Flow> {
         let flows: HashMap<_, FlowKey, Flow> = self.ebpf.map("FLOWS").unwrap().try_into().unwrap();
         flows.get(key, 0).ok()
+    }
+
+    /// Forgets all conversations.
+    pub fn forget_conversations(&mut self) {
+        self.clear::<FlowKey, Flow>("FLOWS");
+        self.clear::<FlowKey, Flow>("OPENING");
+        self.clear::<FragmentKey, FragmentPorts>("FRAGMENTS");
+    }
+
+    fn clear<K: Pod, V: Pod>(&mut self, map: &str) {
+        let mut map: HashMap<_, K, V> = self.ebpf.map_mut(map).unwrap().try_into().unwrap();
+        let keys: Vec<K> = map.keys().map(|key| key.unwrap()).collect();
+        for key in keys {
+            map.remove(&key).unwrap();
+        }
     }
 
     /// All conversations.

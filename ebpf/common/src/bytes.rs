@@ -33,6 +33,12 @@ impl Be16 {
         self.0
     }
 
+    /// With its two bytes exchanged.
+    #[inline(always)]
+    pub const fn swapped(self) -> Self {
+        Self(self.0.swap_bytes())
+    }
+
     /// The bytes as they go into a packet.
     #[inline(always)]
     pub const fn bytes(self) -> [u8; 2] {
@@ -94,6 +100,7 @@ mod tests {
     fn integers_lie_in_network_order() {
         assert_eq!(Be16::new(0x1234).bytes(), [0x12, 0x34]);
         assert_eq!(Be16::from_bytes([0x12, 0x34]).get(), 0x1234);
+        assert_eq!(Be16::new(0x1234).swapped().get(), 0x3412);
         assert_eq!(Be32::new(0x1234_5678).bytes(), [0x12, 0x34, 0x56, 0x78]);
         assert_eq!(Be32::from_raw(Be32::new(7).raw()).get(), 7);
     }

@@ -172,7 +172,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Entries of an established TCP conversation may be taken over after this many idle seconds.
+    /// Entries of an established TCP or SCTP conversation may be taken over after this many idle seconds.
     pub const TCP_IDLE_SECONDS: u32 = 6 * 3600;
     /// The same for those that nobody answered or that were closed, and for other protocols.
     pub const OTHER_IDLE_SECONDS: u32 = 60;
@@ -185,8 +185,8 @@ impl Flow {
     /// Whether nothing has matched for so long that another conversation may take its place.
     #[inline(always)]
     pub const fn is_stale(&self, protocol: u8, now: u32) -> bool {
-        let is_tcp = protocol == crate::headers::TCP;
-        let limit = if is_tcp && self.phase == Phase::Established as u8 {
+        let has_end = matches!(protocol, crate::headers::TCP | crate::headers::SCTP);
+        let limit = if has_end && self.phase == Phase::Established as u8 {
             Self::TCP_IDLE_SECONDS
         } else {
             Self::OTHER_IDLE_SECONDS
@@ -232,6 +232,7 @@ mod tests {
     fn only_established_tcp_stays_for_long() {
         let established = flow(Phase::Established);
         assert!(!established.is_stale(6, 10 + 3600));
+        assert!(!established.is_stale(132, 10 + 3600));
         assert!(established.is_stale(17, 10 + 3600));
         assert!(established.is_stale(6, 11 + Flow::TCP_IDLE_SECONDS));
         for phase in [Phase::Opening, Phase::Closing] {

@@ -6,50 +6,64 @@ use orch_ebpf_common::{
 
 use crate::nat::rewrite;
 use crate::packet::Packet;
-use crate::{Outcome, maps, verdict};
+use crate::{Outcome, icmp, maps, mss, mtu, verdict};
 
 /// Rewrites a packet as its flow says, and delivers it.
 #[inline(always)]
 pub fn by_flow(packet: &Packet, flow: &Flow) -> Outcome {
     const TUNNEL: u8 = Delivery::Tunnel as u8;
-    const HOST: u8 = Delivery::Host as u8;
     const UPLINK: u8 = Delivery::Uplink as u8;
-    match flow.delivery {
-        TUNNEL => {
-            rewritten(packet, flow)?;
-            Ok(tunnel(packet, flow.vni, &flow.node))
-        }
-        HOST => {
-            rewritten(packet, flow)?;
-            packet.skb.store_macs(packet.config.host_mac)?;
-            Ok(packet.skb.to_stack(packet.config.host_ifindex))
-        }
-        UPLINK => {
-            rewritten(packet, flow)?;
-            Ok(packet.skb.to_next_hop(flow.ifindex))
-        }
-        _ => {
-            let endpoint = EndpointKey {
-                vni: flow.vni,
-                address: flow.destination,
-            };
-            let endpoint = maps::endpoint(&endpoint).ok_or(DropReason::UnknownEndpoint)?;
-            rewritten(packet, flow)?;
-            to_endpoint(packet, flow.vni, endpoint)
+    const ENDPOINT: u8 = Delivery::Endpoint as u8;
+    let endpoint = if flow.delivery == ENDPOINT {
+        let key = EndpointKey {
+            vni: flow.vni,
+            address: flow.destination,
+        };
+        Some(maps::endpoint(&key).ok_or(DropReason::UnknownEndpoint)?)
+    } else {
+        None
+    };
+    // One rewrite for all ways out, because the verifier follows each anew.
+    let is_remote = endpoint.is_some_and(|endpoint| endpoint.ifindex == 0);
+    if is_remote || flow.delivery == TUNNEL {
+        if let Some(refusal) = refuse_by_size(packet) {
+            return refusal;
         }
     }
+    mss::clamp(packet, flow, is_remote);
+    rewritten(packet, flow)?;
+    match endpoint {
+        Some(endpoint) => return to(packet, flow.vni, endpoint),
+        None if flow.delivery == TUNNEL => return tunnel(packet, flow.vni, &flow.node),
+        None => {}
+    }
+    if flow.delivery == UPLINK {
+        return Ok(packet.skb.to_next_hop(flow.ifindex));
+    }
+    packet.skb.store_macs(packet.config.host_mac)?;
+    Ok(packet.skb.to_stack(packet.config.host_ifindex))
 }
 
 /// Delivers a packet to the task that has its destination address, wherever it runs.
 #[inline(always)]
 pub fn to_endpoint(packet: &Packet, vni: Vni, endpoint: &Endpoint) -> Outcome {
+    if endpoint.ifindex == 0
+        && let Some(refusal) = refuse_by_size(packet)
+    {
+        return refusal;
+    }
+    to(packet, vni, endpoint)
+}
+
+#[inline(always)]
+fn to(packet: &Packet, vni: Vni, endpoint: &Endpoint) -> Outcome {
     if endpoint.ifindex != 0 {
         return attached(packet, endpoint);
     }
     if endpoint.node == packet.config.node {
         return Err(DropReason::EndpointNotAttached);
     }
-    Ok(tunnel(packet, vni, &endpoint.node))
+    tunnel(packet, vni, &endpoint.node)
 }
 
 /// Delivers a packet to a task of this host.
@@ -72,16 +86,37 @@ fn rewritten(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
     }
 }
 
-/// Out of line, because a tunnel key takes much of a stack.
+/// What becomes of a packet that is too big for the tunnel and must not be cut. Asked before the
+/// packet is changed, so that the sender finds its own one in the answer.
+#[inline(always)]
+fn refuse_by_size(packet: &Packet) -> Option<Outcome> {
+    if mtu::fits(packet) || packet.ip.may_be_cut {
+        return None;
+    }
+    Some(Ok(icmp::too_big(packet)))
+}
+
+/// Sends a packet to another host.
+#[inline(always)]
+fn tunnel(packet: &Packet, vni: Vni, node: &Address) -> Outcome {
+    if packet.came_by_tunnel() {
+        // The sender knows where the task is, or will soon. Nothing may go in circles.
+        return Err(DropReason::UnknownEndpoint);
+    }
+    Ok(encapsulate(packet, vni, node))
+}
+
+/// Only what the sender lets routers cut may be cut on the way. Out of line, because a tunnel key
+/// takes much of a stack.
 #[inline(never)]
-fn tunnel(packet: &Packet, vni: Vni, node: &Address) -> i32 {
-    verdict(try_tunnel(packet, vni, node))
+fn encapsulate(packet: &Packet, vni: Vni, node: &Address) -> i32 {
+    verdict(try_encapsulate(packet, vni, node))
 }
 
 #[inline(always)]
-fn try_tunnel(packet: &Packet, vni: Vni, node: &Address) -> Outcome {
+fn try_encapsulate(packet: &Packet, vni: Vni, node: &Address) -> Outcome {
     packet.skb.store_macs(MacAddress::GATEWAY)?;
-    packet
-        .skb
-        .to_tunnel(packet.config.vxlan_ifindex, vni, &packet.config.node, node)
+    let (skb, config) = (packet.skb, packet.config);
+    let may_be_cut = !mtu::fits(packet);
+    skb.to_tunnel(config.vxlan_ifindex, vni, (&config.node, node), may_be_cut)
 }

@@ -46,7 +46,7 @@ pub fn leave(packet: &Packet, scratch: &mut Scratch) -> Outcome {
         return Err(DropReason::InternalNetwork);
     }
     match packet.kind {
-        Kind::Tcp | Kind::Udp | Kind::EchoRequest => {}
+        Kind::Tcp | Kind::Udp | Kind::Sctp | Kind::EchoRequest => {}
         Kind::Fragment => return Err(DropReason::Fragment),
         Kind::EchoReply | Kind::IcmpError | Kind::Neighbour | Kind::OtherIcmp => {
             return Err(DropReason::IcmpNotTranslated);

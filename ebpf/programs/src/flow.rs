@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use orch_ebpf_common::flow::NAT_PORTS;
+use orch_ebpf_common::headers::Part;
 use orch_ebpf_common::{
     Address, Be16, Delivery, DropReason, EndpointKey, Flow, FlowKey, Origin, Phase, Vni,
 };
@@ -10,7 +11,7 @@ use orch_ebpf_common::{
 use crate::maps::{self, FLOWS};
 use crate::packet::{Kind, Packet};
 use crate::scratch::Scratch;
-use crate::{Outcome, deliver, icmp_error, service, skb, tcp_reset, verdict};
+use crate::{Outcome, deliver, icmp_error, service, skb, verdict};
 
 /// How many source ports are tried for a new conversation.
 const PORT_ATTEMPTS: u32 = 16;
@@ -55,28 +56,27 @@ pub fn follow(packet: &Packet, scratch: &mut Scratch) -> Option<Outcome> {
     // SAFETY: the entry stays in memory until the program ends; other CPUs write single fields of
     // it, and every byte pattern is a value.
     let flow = unsafe { &mut *flow };
-    if flow.origin == Origin::Reply as u8 {
+    let goes_on = if flow.origin == Origin::Reply as u8 {
         note(packet, scratch, flow);
         // A task whose address was not known yet was taken for an outside client.
-        if flow.delivery == Delivery::Tunnel as u8 && has_endpoint(flow) {
+        flow.delivery != Delivery::Tunnel as u8 || !has_endpoint(flow)
+    } else {
+        let may_move = packet.opens() || !matches!(packet.kind, Kind::Tcp | Kind::Sctp);
+        if may_move
+            && (flow.phase == Phase::Closing as u8 || !service::still_serves(&scratch.key, flow))
+        {
             return None;
         }
-        return Some(deliver::by_flow(packet, flow));
-    }
-    let may_move = packet.kind != Kind::Tcp || packet.tcp_opens;
-    if may_move
-        && (flow.phase == Phase::Closing as u8 || !service::still_serves(&scratch.key, flow))
-    {
-        return None;
-    }
-    if flow.delivery == Delivery::Endpoint as u8 && !has_endpoint(flow) {
-        return if may_move {
-            None
-        } else {
-            Some(Ok(tcp_reset::refuse(packet)))
-        };
-    }
-    if !note(packet, scratch, flow) && may_move {
+        if flow.delivery == Delivery::Endpoint as u8 && !has_endpoint(flow) {
+            return if may_move {
+                None
+            } else {
+                Some(service::refuse(packet, scratch))
+            };
+        }
+        note(packet, scratch, flow) || !may_move
+    };
+    if !goes_on {
         return None;
     }
     Some(deliver::by_flow(packet, flow))
@@ -89,7 +89,7 @@ pub fn follow(packet: &Packet, scratch: &mut Scratch) -> Option<Outcome> {
 #[inline(never)]
 fn note(packet: &Packet, scratch: &mut Scratch, flow: &mut Flow) -> bool {
     let now = now();
-    let closes = packet.tcp_closes && flow.phase != Phase::Closing as u8;
+    let closes = packet.closes() && flow.phase != Phase::Closing as u8;
     if closes {
         flow.phase = Phase::Closing as u8;
     } else if flow.phase == Phase::Opening as u8 {
@@ -187,6 +187,10 @@ fn try_open(
     reply_path: &ReplyPath,
     source_port: SourcePort,
 ) -> Outcome {
+    // A part without ports, or one whose first part was refused.
+    if packet.ip.part == Part::Later {
+        return Err(DropReason::Fragment);
+    }
     let now = now();
     scratch.forward.last_seen = now;
     scratch.reply = Flow {

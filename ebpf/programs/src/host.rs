@@ -7,7 +7,7 @@ use crate::ip::Ip;
 use crate::packet::{Kind, Packet};
 use crate::scratch::scratch;
 use crate::skb::Skb;
-use crate::{Outcome, maps, service};
+use crate::{Outcome, fragment, maps, service};
 
 /// Handles one frame from the host.
 #[inline(always)]
@@ -21,13 +21,14 @@ pub fn ingress(skb: Skb) -> Outcome {
     if packet.kind == Kind::Neighbour {
         return Err(DropReason::NeighbourUnanswered);
     }
+    fragment::follow_first(&mut packet, Vni::HOST);
     let scratch = scratch()?;
     scratch.key = packet.key(Vni::HOST);
     if let Some(outcome) = flow::follow(&packet, scratch) {
         return outcome;
     }
     let ip = &*packet.ip;
-    if ip.destination != Address::mesh(ip.is_v4) || !matches!(packet.kind, Kind::Tcp | Kind::Udp) {
+    if ip.destination != Address::mesh(ip.is_v4) || !packet.has_ports() {
         return Err(DropReason::HostUnexpected);
     }
     let key = FrontendKey::published(ip.is_v4, ip.protocol, packet.destination_port);

@@ -5,7 +5,7 @@
 //! says besides, such as the MTU of the next hop, stays.
 
 use orch_ebpf_common::headers::{
-    self, ICMP, IcmpHeader, IcmpMessage, Ipv4Header, TCP, TcpHeader, UDP, UdpHeader,
+    self, ICMP, IcmpHeader, IcmpMessage, Ipv4Header, Part, SCTP, TCP, TcpHeader, UDP, UdpHeader,
 };
 use orch_ebpf_common::{Be16, DropReason, Flow, FlowKey, Vni, checksum};
 
@@ -69,12 +69,12 @@ fn try_read(packet: &Packet, quote: &mut Quote) -> Result<(), DropReason> {
     // A quote is shorter than the packet was.
     let is_v4 = packet.ip.is_v4;
     quote.ip.read(packet.skb, quote.l3, is_v4, u32::MAX)?;
-    if quote.ip.is_fragment {
+    if quote.ip.part == Part::Later {
         return Err(DropReason::Fragment);
     }
     match quote.ip.protocol {
-        TCP | UDP => {
-            // TCP's ports lie where UDP's do.
+        TCP | UDP | SCTP => {
+            // All ports lie where UDP's do.
             let ports: UdpHeader = packet.skb.load(quote.ip.l4)?;
             quote.source_port = ports.source;
             quote.destination_port = ports.destination;
@@ -152,10 +152,12 @@ fn restore_ports(
 ) -> Result<(), DropReason> {
     let (source_at, destination_at, checksum_at) = match quote.ip.protocol {
         TCP => (0, size_of::<Be16>(), TcpHeader::CHECKSUM),
-        UDP => (0, size_of::<Be16>(), UdpHeader::CHECKSUM),
+        // SCTP's checksum stays: it covers more than is quoted, and a receiver goes by the tag.
+        UDP | SCTP => (0, size_of::<Be16>(), UdpHeader::CHECKSUM),
         _ => (IcmpHeader::ID, IcmpHeader::ID, IcmpHeader::CHECKSUM),
     };
-    if quote.ip.l4 + checksum_at + size_of::<Be16>() <= packet.ip.end {
+    let is_quoted = quote.ip.l4 + checksum_at + size_of::<Be16>() <= packet.ip.end;
+    if is_quoted && quote.ip.protocol != SCTP {
         let before: Be16 = packet.skb.load(quote.ip.l4 + checksum_at)?;
         let after = transport_checksum(quote, flow, difference, before);
         replace(packet, quote.ip.l4 + checksum_at, before, after)?;

@@ -2,8 +2,8 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
-use orch_ebpf_common::headers::{ExtensionHeader, FragmentHeader, Ipv4Header, Ipv6Header};
-use orch_ebpf_common::{Address, DropReason};
+use orch_ebpf_common::headers::{ExtensionHeader, FragmentHeader, Ipv4Header, Ipv6Header, Part};
+use orch_ebpf_common::{Address, Be32, DropReason};
 
 use crate::skb::Skb;
 
@@ -26,8 +26,12 @@ pub struct Ip {
     pub hops: u8,
     /// Whether it is IPv4.
     pub is_v4: bool,
-    /// Whether it is one part of several, and so may lack the transport header.
-    pub is_fragment: bool,
+    /// Whether a router may cut it into fragments.
+    pub may_be_cut: bool,
+    /// Which part of a datagram it is.
+    pub part: Part,
+    /// Identification of the datagram, if it is in fragments.
+    pub id: Be32,
 }
 
 impl Ip {
@@ -77,7 +81,9 @@ impl Ip {
         self.end = l3 + header.total_len.get() as usize;
         self.protocol = header.protocol;
         self.hops = header.ttl;
-        self.is_fragment = header.is_fragment();
+        self.may_be_cut = header.may_be_cut();
+        self.part = header.part();
+        self.id = Be32::new(header.id.get().into());
         Ok(())
     }
 
@@ -86,7 +92,8 @@ impl Ip {
         let header: Ipv6Header = skb.load(l3)?;
         let total = header.total_len(available).ok_or(DropReason::Malformed)?;
         self.is_v4 = false;
-        self.is_fragment = false;
+        self.may_be_cut = false;
+        self.part = Part::Whole;
         self.source = header.source;
         self.destination = header.destination;
         self.hops = header.hop_limit;
@@ -94,12 +101,13 @@ impl Ip {
         let mut next = header.next;
         let mut l4 = l3 + Ipv6Header::LEN;
         for _ in 0..ExtensionHeader::MAX {
-            if next == FragmentHeader::NUMBER {
+            if next == FragmentHeader::NUMBER && self.part == Part::Whole {
                 let fragment: FragmentHeader = skb.load(l4)?;
                 next = fragment.next;
                 l4 += FragmentHeader::LEN;
-                if fragment.is_fragment() {
-                    self.is_fragment = true;
+                self.part = fragment.part();
+                self.id = fragment.id;
+                if self.part == Part::Later {
                     break;
                 }
             } else if ExtensionHeader::is_known(next) {
@@ -125,8 +133,8 @@ fn room(index: u32) -> Result<&'static mut Ip, DropReason> {
         .get_ptr_mut(index)
         .ok_or(DropReason::NotConfigured)?;
     // SAFETY: the room is this CPU's, each program asks for it once, and programs on one CPU do
-    // not interrupt each other. The Boolean fields are only ever written as such, and the rest are
-    // integers, so that any content is valid.
+    // not interrupt each other. Boolean fields and `part` are only ever written as such, zero is a
+    // value of them, and the rest are integers, so that any content is valid.
     Ok(unsafe { &mut *ip })
 }
 

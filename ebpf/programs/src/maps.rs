@@ -110,6 +110,8 @@ lookups! {
     member(MEMBERS: MemberKey) -> u32;
     /// The addresses of a name.
     name(NAMES: NameKey) -> NameAddresses;
+    /// The ports of a datagram whose first fragment came by.
+    fragment(FRAGMENTS: FragmentKey) -> FragmentPorts;
     /// What an application called the published port it talks to.
     original_destination(ORIGINAL_DESTINATIONS: SocketKey) -> OriginalDestination;
 }
@@ -137,6 +139,12 @@ pub fn subnet(vni: Vni, address: Address) -> Option<&'static Subnet> {
 #[inline(always)]
 pub fn remember_destination(key: &SocketKey, destination: &OriginalDestination) {
     _ = ORIGINAL_DESTINATIONS.insert(key, destination, 0);
+}
+
+/// Remembers the ports of a datagram's first fragment.
+#[inline(always)]
+pub fn remember_fragment(key: &FragmentKey, ports: &FragmentPorts) -> bool {
+    FRAGMENTS.insert(key, ports, 0).is_ok()
 }
 
 /// Counts a dropped packet.

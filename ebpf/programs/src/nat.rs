@@ -1,10 +1,11 @@
 //! Rewrites a packet's addresses and ports, and what its checksums say about them.
 
-use orch_ebpf_common::headers::{IcmpHeader, Ipv4Header, Ipv6Header, TcpHeader, UdpHeader};
+use orch_ebpf_common::headers::{IcmpHeader, Ipv4Header, Ipv6Header, Part, TcpHeader, UdpHeader};
 use orch_ebpf_common::{Address, Be16, Config, DropReason, Flow, checksum};
 
 use crate::ip::Ip;
 use crate::packet::{Kind, L3, Packet};
+use crate::sctp;
 use crate::skb::Skb;
 
 /// Makes the packet look as the flow says; `false` if the kernel refused a change.
@@ -43,6 +44,14 @@ fn try_rewrite(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
     if flow.source != ip.source || flow.destination != ip.destination {
         addresses(packet, &flow.source, &flow.destination)?;
     }
+    packet.skb.forget_hash();
+    if ip.part == Part::Later {
+        // The ports are in the first part, and so is the checksum over them and the addresses.
+        return Ok(());
+    }
+    if packet.kind == Kind::Sctp {
+        return sctp::rewrite_ports(packet, flow);
+    }
     let (source_at, destination_at) = match packet.kind {
         Kind::EchoRequest | Kind::EchoReply => (IcmpHeader::ID, IcmpHeader::ID),
         _ => (0, size_of::<Be16>()),
@@ -58,7 +67,6 @@ fn try_rewrite(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
             flow.destination_port,
         )?;
     }
-    packet.skb.forget_hash();
     Ok(())
 }
 
@@ -76,8 +84,9 @@ fn checksum_at(packet: &Packet) -> usize {
 #[inline(always)]
 fn covers_addresses(packet: &Packet) -> bool {
     match packet.kind {
+        _ if packet.ip.part == Part::Later => false,
         Kind::Tcp | Kind::Udp => true,
-        Kind::Fragment | Kind::Other => false,
+        Kind::Sctp | Kind::Fragment | Kind::Other => false,
         _ => !packet.ip.is_v4,
     }
 }
@@ -95,6 +104,11 @@ fn addresses(packet: &Packet, source: &Address, destination: &Address) -> Result
             is_udp,
             !ip.is_v4 && knows_v6,
         )?;
+    } else if !ip.is_v4 {
+        // Nothing in the packet makes up for the addresses.
+        let skb = packet.skb;
+        skb.store_summed(L3 + Ipv6Header::SOURCE, source)?;
+        return skb.store_summed(L3 + Ipv6Header::DESTINATION, destination);
     }
     if ip.is_v4 {
         packet

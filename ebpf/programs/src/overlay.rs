@@ -6,7 +6,7 @@ use crate::ip::Ip;
 use crate::packet::Packet;
 use crate::scratch::scratch;
 use crate::skb::Skb;
-use crate::{Outcome, deliver, flow, maps};
+use crate::{Outcome, deliver, flow, fragment, maps};
 
 /// Handles one frame from the tunnel.
 #[inline(always)]
@@ -22,6 +22,7 @@ pub fn ingress(skb: Skb) -> Outcome {
     let mut packet = Packet::new(skb, config, Ip::outer()?);
     packet.read()?;
     let scratch = scratch()?;
+    fragment::follow_first(&mut packet, vni);
     scratch.key = packet.key(vni);
     if let Some(outcome) = flow::follow(&packet, scratch) {
         return outcome;

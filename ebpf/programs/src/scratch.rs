@@ -4,6 +4,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use orch_ebpf_common::{DropReason, Flow, FlowKey, NameKey};
 
+use crate::icmp;
+
 /// One per CPU; a program has it for itself from its start to its end.
 #[repr(C)]
 pub struct Scratch {
@@ -30,6 +32,47 @@ pub struct Scratch {
 impl Scratch {
     /// Size of `packet`.
     pub const PACKET: usize = 512;
+}
+
+/// A number that the compiler must keep in memory. If that is a map's, the verifier forgets what it
+/// knew of the number, and follows a walk once instead of once for each way to the same place.
+#[repr(transparent)]
+pub struct Place(u32);
+
+impl Place {
+    /// The number.
+    #[inline(always)]
+    pub fn get(&self) -> usize {
+        // SAFETY: of a reference.
+        unsafe { core::ptr::read_volatile(&raw const self.0) as usize }
+    }
+
+    /// Sets it.
+    #[inline(always)]
+    pub fn set(&mut self, number: usize) {
+        // SAFETY: of a reference.
+        unsafe { core::ptr::write_volatile(&raw mut self.0, number as u32) }
+    }
+}
+
+/// Room for what is done below [`crate::deliver`], where [`Scratch`] is lent out already.
+#[repr(C)]
+pub struct Room {
+    /// A place in `bytes`.
+    pub at: Place,
+    /// Bytes of a packet under work.
+    pub bytes: [u8; icmp::QUOTED_MAX],
+}
+
+#[map]
+static ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's room for a walk, or for the answer that ends the program.
+#[inline(always)]
+pub fn room() -> Result<&'static mut Room, DropReason> {
+    let room = ROOM.get_ptr_mut(0).ok_or(DropReason::NotConfigured)?;
+    // SAFETY: as in `scratch`; a walk is over before the answer is made.
+    Ok(unsafe { &mut *room })
 }
 
 #[map]

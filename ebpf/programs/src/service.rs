@@ -1,5 +1,6 @@
 //! Frontends: choosing a backend, and refusing when there is none.
 
+use orch_ebpf_common::headers::Part;
 use orch_ebpf_common::{
     Backend, BackendKey, Delivery, DropReason, Flow, FlowKey, Frontend, FrontendKey, MemberKey,
     Origin,
@@ -8,7 +9,7 @@ use orch_ebpf_common::{
 use crate::flow::{self, ReplyPath, SourcePort};
 use crate::packet::{Kind, Packet};
 use crate::scratch::Scratch;
-use crate::{Outcome, egress, icmp, maps, skb, tcp_reset};
+use crate::{Outcome, egress, icmp, maps, sctp, skb, tcp_reset};
 
 /// Whether the backend of a flow, if it has one, is still in the set of the frontend that it was
 /// chosen from.
@@ -102,7 +103,9 @@ pub fn published(
 #[inline(always)]
 pub fn refuse(packet: &Packet, scratch: &mut Scratch) -> Outcome {
     match packet.kind {
+        _ if packet.ip.part == Part::Later => Err(DropReason::Fragment),
         Kind::Tcp => Ok(tcp_reset::refuse(packet)),
+        Kind::Sctp => Ok(sctp::refuse(packet)),
         Kind::Udp => Ok(icmp::port_unreachable(packet, scratch)),
         Kind::EchoRequest => Ok(icmp::host_unreachable(packet, scratch)),
         _ => Err(DropReason::NoBackend),
@@ -117,7 +120,7 @@ fn choose(
     frontend: &Frontend,
 ) -> Result<Option<Backend>, DropReason> {
     match packet.kind {
-        Kind::Tcp | Kind::Udp => {}
+        Kind::Tcp | Kind::Udp | Kind::Sctp => {}
         Kind::Fragment => return Err(DropReason::Fragment),
         Kind::EchoReply
         | Kind::EchoRequest

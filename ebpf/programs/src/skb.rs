@@ -4,8 +4,8 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::{
-    __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_TUNINFO_IPV6,
-    BPF_F_ZERO_CSUM_TX, bpf_tunnel_key,
+    __sk_buff, BPF_F_DONT_FRAGMENT, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR,
+    BPF_F_RECOMPUTE_CSUM, BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_tunnel_key,
 };
 use aya_ebpf::helpers::generated::{
     bpf_csum_diff, bpf_get_prandom_u32, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect,
@@ -17,7 +17,7 @@ use aya_ebpf::programs::TcContext;
 use orch_ebpf_common::dns::{DnsHeader, QuestionTail};
 use orch_ebpf_common::headers::{
     ArpMessage, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, ExtensionHeader, FragmentHeader,
-    IcmpHeader, Ipv4Header, Ipv6Header, NeighbourMessage, TcpHeader, UdpHeader,
+    IcmpHeader, Ipv4Header, Ipv6Header, NeighbourMessage, SctpHeader, TcpHeader, UdpHeader,
 };
 use orch_ebpf_common::{Address, Be16, Be32, DropReason, MacAddress, Vni};
 
@@ -53,6 +53,8 @@ wire!(
     FragmentHeader,
     TcpHeader,
     UdpHeader,
+    SctpHeader,
+    [u8; 4],
     IcmpHeader,
     DnsHeader,
     QuestionTail,
@@ -84,6 +86,13 @@ impl Skb {
         unsafe { (*self.0).len }
     }
 
+    /// Payload of each of the packets that the kernel will make of this one; 0 if it stays one.
+    #[inline(always)]
+    pub fn gso_size(self) -> u32 {
+        // SAFETY: see above.
+        unsafe { (*self.0).gso_size }
+    }
+
     /// What the Ethernet header says that it carries.
     #[inline(always)]
     pub fn ether_type(self) -> u16 {
@@ -102,6 +111,18 @@ impl Skb {
     pub fn ifindex(self) -> u32 {
         // SAFETY: see above.
         unsafe { (*self.0).ifindex }
+    }
+
+    /// The same value, of which the verifier knows nothing any more. It follows one path from there
+    /// on, not one for each value that it can have.
+    #[inline(always)]
+    pub fn forget(self, value: u8) -> u8 {
+        let len = || {
+            // SAFETY: see above.
+            unsafe { core::ptr::read_volatile(&raw const (*self.0).len) }
+        };
+        // The difference is zero, which only the kernel's packet knows.
+        (u32::from(value) + (len() - len())) as u8
     }
 
     /// The kernel's own view of the buffer, for helpers that are called elsewhere.
@@ -146,6 +167,15 @@ impl Skb {
         let status =
             unsafe { bpf_skb_store_bytes(self.0, offset as u32, from, size_of::<T>() as u32, 0) };
         rewritten(status)
+    }
+
+    /// Overwrites a part of the packet that no checksum in the packet makes up for.
+    #[inline(always)]
+    pub fn store_summed<T: Wire>(self, offset: usize, value: &T) -> Result<(), DropReason> {
+        let from = core::ptr::from_ref(value).cast();
+        let (len, flags) = (size_of::<T>() as u32, u64::from(BPF_F_RECOMPUTE_CSUM));
+        // SAFETY: see above.
+        rewritten(unsafe { bpf_skb_store_bytes(self.0, offset as u32, from, len, flags) })
     }
 
     /// Overwrites `len` bytes, which must be at most `from.len()` and at least 1.
@@ -227,14 +257,14 @@ impl Skb {
         unsafe { bpf_set_hash_invalid(self.0) };
     }
 
-    /// Through the tunnel to another host.
+    /// Through the tunnel to another host, in one packet unless it `may_be_cut`.
     #[inline(always)]
     pub fn to_tunnel(
         self,
         device: u32,
         vni: Vni,
-        local: &Address,
-        remote: &Address,
+        (local, remote): (&Address, &Address),
+        may_be_cut: bool,
     ) -> Result<i32, DropReason> {
         // SAFETY: plain integers, for which all zeros is a value.
         let mut key: bpf_tunnel_key = unsafe { core::mem::zeroed() };
@@ -250,9 +280,11 @@ impl Skb {
             // Receivers need not take a UDP checksum of zero over IPv6 (RFC 6935).
             BPF_F_TUNINFO_IPV6
         };
+        let whole = if may_be_cut { 0 } else { BPF_F_DONT_FRAGMENT };
+        let flags = u64::from(flags | whole);
         let size = size_of::<bpf_tunnel_key>() as u32;
         // SAFETY: see above.
-        rewritten(unsafe { bpf_skb_set_tunnel_key(self.0, &raw mut key, size, flags.into()) })?;
+        rewritten(unsafe { bpf_skb_set_tunnel_key(self.0, &raw mut key, size, flags) })?;
         Ok(self.to_device(device))
     }
 

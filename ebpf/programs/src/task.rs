@@ -9,7 +9,9 @@ use crate::ip::Ip;
 use crate::packet::{Kind, Packet};
 use crate::scratch::{Scratch, scratch};
 use crate::skb::Skb;
-use crate::{Outcome, arp, deliver, dns as names, egress, flow, icmp, maps, ndp, service};
+use crate::{
+    Outcome, arp, deliver, dns as names, egress, flow, fragment, icmp, maps, ndp, service,
+};
 
 /// Handles one frame from a task's veth.
 #[inline(always)]
@@ -34,6 +36,7 @@ pub fn ingress(skb: Skb) -> Outcome {
             {
                 return outcome;
             }
+            fragment::follow_first(&mut packet, vni);
             scratch.key = packet.key(vni);
             if let Some(outcome) = flow::follow(&packet, scratch) {
                 return outcome;
@@ -97,7 +100,7 @@ fn inside(packet: &Packet, scratch: &mut Scratch, subnet: &Subnet) -> Outcome {
         return Ok(icmp::echo_reply(packet));
     }
     // The listener asks the outside, which is a way out too.
-    if matches!(packet.kind, Kind::Tcp | Kind::Udp)
+    if packet.has_ports()
         && packet.destination_port == dns::PORT
         && !egress::is_internal(scratch.key.vni)?
     {

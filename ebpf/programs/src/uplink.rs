@@ -10,7 +10,7 @@ use crate::ip::Ip;
 use crate::packet::{Kind, Packet};
 use crate::scratch::scratch;
 use crate::skb::Skb;
-use crate::{Outcome, PASS, maps, service};
+use crate::{Outcome, PASS, fragment, maps, service};
 
 /// Handles one frame from an uplink.
 #[inline(always)]
@@ -32,13 +32,13 @@ pub fn ingress(skb: Skb) -> Outcome {
     if maps::local_address(&local).is_none() {
         return Ok(PASS);
     }
-    let frontend = match packet.kind {
-        Kind::Tcp | Kind::Udp => {
-            let ip = &*packet.ip;
-            let key = FrontendKey::published(ip.is_v4, ip.protocol, packet.destination_port);
-            maps::frontend(&key)
-        }
-        _ => None,
+    fragment::find(&mut packet, Vni::HOST);
+    let frontend = if packet.has_ports() {
+        let ip = &*packet.ip;
+        let key = FrontendKey::published(ip.is_v4, ip.protocol, packet.destination_port);
+        maps::frontend(&key)
+    } else {
+        None
     };
     let may_have_flow = frontend.is_some()
         || packet.kind == Kind::IcmpError
@@ -46,6 +46,7 @@ pub fn ingress(skb: Skb) -> Outcome {
     if !may_have_flow {
         return Ok(PASS);
     }
+    fragment::remember(&packet, Vni::HOST);
     let scratch = scratch()?;
     scratch.key = packet.key(Vni::HOST);
     if let Some(outcome) = flow::follow(&packet, scratch) {

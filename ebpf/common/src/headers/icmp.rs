@@ -110,6 +110,21 @@ impl IcmpHeader {
         }
     }
 
+    /// Tells the size that would have passed, in bytes; checksum not filled in (RFC 1191 section 4,
+    /// RFC 4443 section 3.2).
+    #[inline(always)]
+    pub const fn too_big(is_v4: bool, mtu: u32) -> Self {
+        let (kind, code) = if is_v4 { (3, 4) } else { (2, 0) };
+        Self {
+            kind,
+            code,
+            checksum: Be16::ZERO,
+            // Zero for IPv4, whose sizes have 16 bits.
+            id: Be16::new((mtu >> 16) as u16),
+            sequence: Be16::new(mtu as u16),
+        }
+    }
+
     /// One's complement sum of the header, checksum included.
     #[inline(always)]
     pub fn sum(&self) -> u32 {
@@ -123,6 +138,16 @@ impl IcmpHeader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_size_that_fits_lies_in_the_last_bytes() {
+        let v4 = IcmpHeader::too_big(true, 1450);
+        let v6 = IcmpHeader::too_big(false, 1450);
+        assert_eq!((v4.kind, v4.code, v6.kind, v6.code), (3, 4, 2, 0));
+        for header in [v4, v6] {
+            assert_eq!((header.id.get(), header.sequence.get()), (0, 1450));
+        }
+    }
 
     #[test]
     fn the_versions_number_their_messages_differently() {

@@ -1,5 +1,6 @@
 //! The Internet Protocol's header.
 
+use super::Part;
 use crate::bytes::{Be16, Be32};
 use crate::checksum;
 
@@ -56,10 +57,20 @@ impl Ipv4Header {
         Some(len)
     }
 
-    /// Whether it is one part of several, and so may lack the transport header.
+    /// Which part of a datagram it is.
     #[inline(always)]
-    pub const fn is_fragment(&self) -> bool {
-        self.fragment.get() & (Self::MORE_FRAGMENTS | Self::OFFSET) != 0
+    pub const fn part(&self) -> Part {
+        let fragment = self.fragment.get();
+        Part::new(
+            fragment & Self::OFFSET != 0,
+            fragment & Self::MORE_FRAGMENTS != 0,
+        )
+    }
+
+    /// Whether a router may cut it into fragments.
+    #[inline(always)]
+    pub const fn may_be_cut(&self) -> bool {
+        self.fragment.get() & Self::DONT_FRAGMENT == 0
     }
 
     /// The header of a packet that this host makes and that carries `payload` bytes.
@@ -163,20 +174,14 @@ mod tests {
 
     #[test]
     fn fragments_are_recognised() {
-        assert!(!HEADER.is_fragment());
-        assert!(
-            Ipv4Header {
-                fragment: Be16::new(0x2000),
-                ..HEADER
-            }
-            .is_fragment()
-        );
-        assert!(
-            Ipv4Header {
-                fragment: Be16::new(0x0001),
-                ..HEADER
-            }
-            .is_fragment()
-        );
+        let with = |fragment| Ipv4Header {
+            fragment: Be16::new(fragment),
+            ..HEADER
+        };
+        assert_eq!(HEADER.part(), Part::Whole);
+        assert_eq!(with(0x2000).part(), Part::First);
+        assert_eq!(with(0x2001).part(), Part::Later);
+        assert_eq!(with(0x0001).part(), Part::Later);
+        assert!(with(0x2000).may_be_cut() && !HEADER.may_be_cut());
     }
 }

@@ -1,5 +1,6 @@
 //! The header of version 6 of the Internet Protocol, and the ones that may follow it.
 
+use super::Part;
 use crate::address::Address;
 use crate::bytes::{Be16, Be32};
 
@@ -109,10 +110,14 @@ impl FragmentHeader {
     const MORE_FRAGMENTS: u16 = 1;
     const OFFSET: u16 = 0xfff8;
 
-    /// Whether it is one part of several, not a whole datagram (RFC 6946).
+    /// Which part of a datagram it is. A datagram in one fragment is whole (RFC 6946).
     #[inline(always)]
-    pub const fn is_fragment(&self) -> bool {
-        self.fragment.get() & (Self::MORE_FRAGMENTS | Self::OFFSET) != 0
+    pub const fn part(&self) -> Part {
+        let fragment = self.fragment.get();
+        Part::new(
+            fragment & Self::OFFSET != 0,
+            fragment & Self::MORE_FRAGMENTS != 0,
+        )
     }
 }
 
@@ -150,7 +155,11 @@ mod tests {
             fragment: Be16::new(fragment),
             id: Be32::new(7),
         };
-        assert!(!fragment(0).is_fragment());
-        assert!(fragment(1).is_fragment() && fragment(8).is_fragment());
+        assert_eq!(fragment(0).part(), Part::Whole);
+        assert_eq!(fragment(1).part(), Part::First);
+        assert_eq!(
+            (fragment(8).part(), fragment(9).part()),
+            (Part::Later, Part::Later)
+        );
     }
 }

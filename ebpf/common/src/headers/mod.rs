@@ -44,6 +44,29 @@ pub const fn icmp(is_v4: bool) -> u8 {
     if is_v4 { ICMP } else { ICMP_V6 }
 }
 
+/// Which part of a datagram a packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// Its beginning, with the transport header.
+    First,
+    /// Another part.
+    Later,
+}
+
+impl Part {
+    /// By what its fragment header says: not at the beginning, and not the end.
+    #[inline(always)]
+    const fn new(has_offset: bool, more: bool) -> Self {
+        match (has_offset, more) {
+            (true, _) => Self::Later,
+            (false, true) => Self::First,
+            (false, false) => Self::Whole,
+        }
+    }
+}
+
 /// An Ethernet header without tags.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,6 +75,13 @@ impl SctpHeader {
         Some(abort)
     }
 
+    /// The ports as they lie on the wire.
+    #[inline(always)]
+    pub const fn ports(&self) -> [u8; 4] {
+        let (source, destination) = (self.source.bytes(), self.destination.bytes());
+        [source[0], source[1], destination[0], destination[1]]
+    }
+
     /// As it lies on the wire.
     #[inline(always)]
     pub const fn bytes(&self) -> [u8; Self::LEN] {
@@ -104,73 +111,84 @@ impl SctpHeader {
 /// The generator polynomial of CRC-32C; as in everything below, the bit of the highest value is
 /// the coefficient of x⁰.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
-/// x to the power of 8 · 2ⁿ: what 2ⁿ further bytes do to a CRC. Lengths have 16 bits.
-const BYTES: [u32; 16] = {
-    let mut powers = [1 << (31 - 8); 16];
-    let mut n = 1;
-    while n < powers.len() {
-        powers[n] = multiply(powers[n - 1], powers[n - 1]);
+/// How many halves of bytes a CRC has.
+const NIBBLES: usize = 8;
+/// What a multiplication by a constant makes of each value of each half byte; the product is the
+/// sum of these.
+type Product = [[u32; 16]; NIBBLES];
+
+/// Multiplication by x⁴, which is what half a byte does to a CRC: of the lowest half byte.
+static HALF_BYTE: [u32; 16] = product(1 << (31 - 4))[0];
+/// Multiplication by x to the power of 8 · 2ⁿ, which is what 2ⁿ bytes do to a CRC. Lengths have 16
+/// bits.
+static BYTES: [Product; 16] = {
+    let mut products = [[[0; 16]; NIBBLES]; 16];
+    let mut power = 1 << (31 - 8);
+    let mut n = 0;
+    while n < products.len() {
+        products[n] = product(power);
+        power = multiply(power, power);
         n += 1;
     }
-    powers
+    products
 };
 
-/// The product modulo [`POLYNOMIAL`]. Without branches, so that the verifier sees one path.
-#[inline(always)]
+const fn product(factor: u32) -> Product {
+    let mut product = [[0; 16]; NIBBLES];
+    let mut at = 0;
+    while at < 16 * NIBBLES {
+        let (nibble, value) = (at / 16, at % 16);
+        product[nibble][value] = multiply((value as u32) << (4 * nibble), factor);
+        at += 1;
+    }
+    product
+}
+
+/// The product modulo [`POLYNOMIAL`].
 const fn multiply(left: u32, mut right: u32) -> u32 {
     let mut product = 0;
     let mut bit = 0;
     while bit < 32 {
-        product ^= right & mask(left >> (31 - bit));
-        right = times_x(right);
+        if (left >> (31 - bit)) & 1 == 1 {
+            product ^= right;
+        }
+        right = (right >> 1) ^ if right & 1 == 1 { POLYNOMIAL } else { 0 };
         bit += 1;
     }
     product
 }
 
-#[inline(always)]
-const fn times_x(value: u32) -> u32 {
-    (value >> 1) ^ (POLYNOMIAL & mask(value))
-}
-
-/// All ones if the lowest bit is set, else zero.
-#[inline(always)]
-const fn mask(value: u32) -> u32 {
-    0u32.wrapping_sub(value & 1)
-}
-
 /// CRC-32C of a packet whose checksum is zero, as it goes into the packet.
 #[inline(always)]
-pub const fn crc32c(packet: &[u8]) -> [u8; 4] {
+pub fn crc32c(packet: &[u8]) -> [u8; 4] {
     let mut crc = u32::MAX;
-    let mut at = 0;
-    while at < packet.len() {
-        crc ^= packet[at] as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = times_x(crc);
-            bit += 1;
+    for byte in packet {
+        crc ^= u32::from(*byte);
+        for _ in 0..2 {
+            crc = (crc >> 4) ^ HALF_BYTE[(crc & 15) as usize];
         }
-        at += 1;
     }
     (!crc).to_le_bytes()
 }
 
 /// The checksum after the ports went from `from` to `to`, each the packet's first four bytes. `len`
 /// is the packet's length. A checksum that is left to the network device stays so.
+///
+/// Without branches on the length, so that the verifier follows one path.
 #[inline(always)]
-pub const fn replace_ports(checksum: [u8; 4], from: [u8; 4], to: [u8; 4], len: u16) -> [u8; 4] {
+pub fn replace_ports(checksum: [u8; 4], from: [u8; 4], to: [u8; 4], len: u16) -> [u8; 4] {
     let before = u32::from_le_bytes(checksum);
     if before == 0 {
         return checksum;
     }
     let mut change = u32::from_le_bytes(from) ^ u32::from_le_bytes(to);
-    let mut n = 0;
-    while n < BYTES.len() {
-        let moved = multiply(BYTES[n], change);
-        let is_set = mask((len >> n) as u32);
+    for (n, product) in BYTES.iter().enumerate() {
+        let mut moved = 0;
+        for (nibble, of) in product.iter().enumerate() {
+            moved ^= of[(change >> (4 * nibble)) as usize & 15];
+        }
+        let is_set = 0u32.wrapping_sub(u32::from(len >> n) & 1);
         change = (moved & is_set) | (change & !is_set);
-        n += 1;
     }
     (before ^ change).to_le_bytes()
 }

@@ -47,6 +47,23 @@ impl TcpHeader {
         self.flags & (Self::SYN | Self::ACK | Self::RST) == Self::SYN
     }
 
+    /// Whether it is the first segment of one direction of a connection.
+    #[inline(always)]
+    pub const fn synchronizes(&self) -> bool {
+        self.flags & Self::SYN != 0
+    }
+
+    /// Length in bytes with its options; `None` if it contradicts itself or `available`, the number
+    /// of bytes from its start to the packet's end.
+    #[inline(always)]
+    pub const fn header_len(&self, available: usize) -> Option<usize> {
+        let len = (self.data_offset >> 4) as usize * 4;
+        if len < Self::LEN || len > available {
+            return None;
+        }
+        Some(len)
+    }
+
     /// Whether it ends a connection, or one direction of it.
     #[inline(always)]
     pub const fn closes(&self) -> bool {
@@ -130,7 +147,7 @@ mod tests {
         );
         assert_eq!(reset.flags, TcpHeader::RST | TcpHeader::ACK);
         assert_eq!((reset.sequence.get(), reset.acknowledgement.get()), (0, 0));
-        assert!(SYN.opens());
+        assert!(SYN.opens() && SYN.synchronizes());
     }
 
     #[test]
@@ -155,6 +172,17 @@ mod tests {
         assert_eq!(reset.flags, TcpHeader::RST);
         assert_eq!((reset.sequence.get(), reset.acknowledgement.get()), (77, 0));
         assert!(!segment.opens());
+    }
+
+    #[test]
+    fn contradicting_lengths_are_refused() {
+        assert_eq!(SYN.header_len(40), Some(40));
+        assert_eq!(SYN.header_len(39), None);
+        let short = TcpHeader {
+            data_offset: 4 << 4,
+            ..SYN
+        };
+        assert_eq!(short.header_len(40), None);
     }
 
     #[test]

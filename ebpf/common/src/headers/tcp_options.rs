@@ -8,35 +8,32 @@ const NO_OPERATION: u8 = 1;
 const MAXIMUM_SEGMENT_SIZE: u8 = 2;
 const MAXIMUM_SEGMENT_SIZE_LEN: usize = 4;
 
-/// Where the maximum segment size lies in the first `len` bytes of `options`; `None` if there is
-/// none, or if what lies before it cannot be read.
-///
-/// `at` is working space. The programs give it a place in memory, because the verifier forgets what
-/// it knew of a value that went there: it follows one walk, not one for each sequence of lengths.
+/// One step of a walk over options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The next option begins there.
+    Next(usize),
+    /// The maximum segment size lies there.
+    SegmentSize(usize),
+    /// Nothing more can be read.
+    End,
+}
+
+/// Looks at the option at `here`, of which `options` holds `len` bytes. A walk begins at 0 and is
+/// over after [`OPTIONS`] steps at most.
 #[inline(always)]
-pub fn find_segment_size(options: &[u8; OPTIONS], len: usize, at: &mut u32) -> Option<usize> {
-    *at = 0;
-    for _ in 0..OPTIONS {
-        let here = *at as usize;
-        if here >= len {
-            return None;
-        }
-        match *options.get(here)? {
-            END => return None,
-            NO_OPERATION => *at += 1,
-            kind => {
-                let option_len = *options.get(here + 1)? as usize;
-                if option_len < 2 || here + option_len > len {
-                    return None;
-                }
-                if kind == MAXIMUM_SEGMENT_SIZE {
-                    return (option_len == MAXIMUM_SEGMENT_SIZE_LEN).then_some(here + 2);
-                }
-                *at += option_len as u32;
-            }
-        }
+pub fn step(options: &[u8; OPTIONS], len: usize, here: usize) -> Step {
+    if here > OPTIONS - MAXIMUM_SEGMENT_SIZE_LEN || here + MAXIMUM_SEGMENT_SIZE_LEN > len {
+        return Step::End;
     }
-    None
+    let option_len = options[here + 1] as usize;
+    match (options[here], option_len) {
+        (NO_OPERATION, _) => Step::Next(here + 1),
+        (END, _) | (_, 0 | 1) => Step::End,
+        (MAXIMUM_SEGMENT_SIZE, MAXIMUM_SEGMENT_SIZE_LEN) => Step::SegmentSize(here + 2),
+        (MAXIMUM_SEGMENT_SIZE, _) => Step::End,
+        _ => Step::Next(here + option_len),
+    }
 }
 
 #[cfg(test)]
@@ -46,7 +43,15 @@ mod tests {
     fn find(options: &[u8]) -> Option<usize> {
         let mut room = [0xee; OPTIONS];
         room[..options.len()].copy_from_slice(options);
-        find_segment_size(&room, options.len(), &mut 7)
+        let mut here = 0;
+        for _ in 0..OPTIONS {
+            match step(&room, options.len(), here) {
+                Step::Next(next) => here = next,
+                Step::SegmentSize(at) => return Some(at),
+                Step::End => return None,
+            }
+        }
+        panic!("the walk must be over by now");
     }
 
     #[test]
