@@ -124,17 +124,17 @@ fn question() -> Vec<u8> {
 }
 
 fn main() {
-    let world = build();
+    let mut world = build();
     let mut samples: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let cheapest = &PATHS[0];
     for round in 0..ROUNDS {
         let first = 10_000 + round * COLD;
-        let overhead = cold(&world, cheapest, first) - warm(&world, cheapest);
+        let overhead = cold(&mut world, cheapest, first) - warm(&mut world, cheapest);
         for path in PATHS {
             let nanoseconds = if path.warm {
-                warm(&world, path)
+                warm(&mut world, path)
             } else {
-                (cold(&world, path, first) - overhead).max(0.0)
+                (cold(&mut world, path, first) - overhead).max(0.0)
             };
             samples.entry(path.name).or_default().push(nanoseconds);
         }
@@ -190,13 +190,13 @@ fn endpoint(world: &mut World, address: Ipv4Addr, node: Ipv4Addr, ifindex: u32) 
 }
 
 /// Mean of many runs in a row on one packet: each finds it as the one before left it.
-fn warm(world: &World, path: &Path) -> f64 {
+fn warm(world: &mut World, path: &Path) -> f64 {
     time(world, path, 0, WARM)
 }
 
 /// Median of single runs, each on a packet of its own; `first` and the numbers after it have not
 /// been used before.
-fn cold(world: &World, path: &Path, first: u16) -> f64 {
+fn cold(world: &mut World, path: &Path, first: u16) -> f64 {
     let mut times: Vec<f64> = (first..first + COLD)
         .map(|number| time(world, path, number, 1))
         .collect();
@@ -205,7 +205,7 @@ fn cold(world: &World, path: &Path, first: u16) -> f64 {
 }
 
 /// Nanoseconds of one run.
-fn time(world: &World, path: &Path, number: u16, repeat: u32) -> f64 {
+fn time(world: &mut World, path: &Path, number: u16, repeat: u32) -> f64 {
     let options = TestRunOptions {
         data_in: Some(&(path.frame)(number)),
         repeat,

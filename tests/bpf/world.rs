@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, PerCpuArray};
-use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions};
+use aya::programs::{Program, ProgramError, SchedClassifier, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader, Pod};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -112,6 +112,21 @@ fn object() -> PathBuf {
     )
 }
 
+/// Loads a program unless it is.
+fn load(name: &str, program: &mut Program) {
+    let loaded = if let Program::SchedClassifier(program) = program {
+        program.load()
+    } else if let Program::CgroupSockAddr(program) = program {
+        program.load()
+    } else {
+        panic!("{name} is of an unexpected kind: {:?}", program.prog_type());
+    };
+    match loaded {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+        Err(error) => panic!("{name}: {error:#}\n{error:?}"),
+    }
+}
+
 impl World {
     /// Loads every program and fills the maps with the world that the constants describe.
     pub fn new() -> Self {
@@ -120,35 +135,28 @@ impl World {
         world
     }
 
-    /// Loads every program; the maps stay empty.
+    /// The maps stay empty. A program is loaded when it is needed: each takes a while to verify.
     pub fn empty() -> Self {
         // A namespace without routes, whose only device is the loopback.
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace needs root");
         let pins = PinDirectory::new();
         let object = object();
-        let mut ebpf = EbpfLoader::new()
+        let ebpf = EbpfLoader::new()
             .default_map_pin_directory(pins.0.path())
             .load_file(&object)
             .unwrap_or_else(|error| panic!("{}: {error:?}", object.display()));
-        for (name, program) in ebpf.programs_mut() {
-            let loaded = if let Program::SchedClassifier(program) = program {
-                program.load()
-            } else if let Program::CgroupSockAddr(program) = program {
-                program.load()
-            } else {
-                panic!("{name} is of an unexpected kind: {:?}", program.prog_type());
-            };
-            loaded.unwrap_or_else(|error| panic!("{name}: {error:#}\n{error:?}"));
-        }
         Self { ebpf, _pins: pins }
     }
 
-    /// How many instructions the kernel followed to prove each program safe.
-    pub fn verified(&self) -> Vec<(String, u32)> {
+    /// How many instructions the kernel followed to prove each program safe; loads them all.
+    pub fn verified(&mut self) -> Vec<(String, u32)> {
         let effort = |program: &Program| program.info().unwrap().verified_instruction_count();
-        let programs = self.ebpf.programs();
+        let programs = self.ebpf.programs_mut();
         programs
-            .map(|(name, program)| (name.to_owned(), effort(program).unwrap_or_default()))
+            .map(|(name, program)| {
+                load(name, program);
+                (name.to_owned(), effort(program).unwrap_or_default())
+            })
             .collect()
     }
 
@@ -345,8 +353,10 @@ impl World {
     }
 
     /// A program that is attached to devices.
-    pub fn program(&self, name: &str) -> &SchedClassifier {
-        self.ebpf.program(name).unwrap().try_into().unwrap()
+    pub fn program(&mut self, name: &str) -> &SchedClassifier {
+        let program = self.ebpf.program_mut(name).unwrap();
+        load(name, program);
+        (&*program).try_into().unwrap()
     }
 
     /// Runs a program on a frame that the loopback device received.

@@ -148,9 +148,7 @@ impl Skb {
     /// Reads `len` bytes, which must be at most `to.len()` and at least 1.
     #[inline(always)]
     pub fn load_bytes(self, offset: usize, to: &mut [u8], len: usize) -> Result<(), DropReason> {
-        if !fits(len, to.len()) {
-            return Err(DropReason::Malformed);
-        }
+        let len = within(len, to.len()).ok_or(DropReason::Malformed)?;
         let to = to.as_mut_ptr().cast();
         // SAFETY: see above; `len` is within `to`.
         match unsafe { bpf_skb_load_bytes(self.as_ptr(), offset as u32, to, len as u32) } {
@@ -181,9 +179,7 @@ impl Skb {
     /// Overwrites `len` bytes, which must be at most `from.len()` and at least 1.
     #[inline(always)]
     pub fn store_bytes(self, offset: usize, from: &[u8], len: usize) -> Result<(), DropReason> {
-        if !fits(len, from.len()) {
-            return Err(DropReason::RewriteFailed);
-        }
+        let len = within(len, from.len()).ok_or(DropReason::RewriteFailed)?;
         let from = from.as_ptr().cast();
         // SAFETY: see above; `len` is within `from`.
         rewritten(unsafe { bpf_skb_store_bytes(self.0, offset as u32, from, len as u32, 0) })
@@ -354,13 +350,14 @@ pub fn sum(bytes: &mut [u8], len: usize, seed: u32) -> u32 {
     unsafe { bpf_csum_diff(none, 0, all, len as u32, seed) as u32 }
 }
 
-/// Whether a length is between 1 and `max`.
+/// A length, if it is between 1 and `max`.
 ///
-/// The compiler would make one comparison of the two, of a difference that the verifier does not
-/// relate to the length.
+/// The box keeps the compiler from comparing one value and returning another one: only of what was
+/// compared does the verifier know the range. Before Linux 6.8 it learns nothing of `len != 0`.
 #[inline(always)]
-fn fits(len: usize, max: usize) -> bool {
-    len <= max && core::hint::black_box(len) != 0
+fn within(len: usize, max: usize) -> Option<usize> {
+    let below = core::hint::black_box(len.wrapping_sub(1));
+    (below < max).then(|| below + 1)
 }
 
 /// A random number.

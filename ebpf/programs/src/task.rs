@@ -41,7 +41,7 @@ pub fn ingress(skb: Skb) -> Outcome {
             if let Some(outcome) = flow::follow(&packet, scratch) {
                 return outcome;
             }
-            decide(&packet, scratch, vni)
+            decide(&packet, scratch)
         }
         _ => Err(DropReason::UnsupportedEtherType),
     }
@@ -66,8 +66,9 @@ fn source_network(packet: &Packet, attachment: &Attachment) -> Result<Vni, DropR
 
 /// Where the first packet of a conversation goes.
 #[inline(always)]
-fn decide(packet: &Packet, scratch: &mut Scratch, vni: Vni) -> Outcome {
-    let destination = packet.ip.destination;
+fn decide(packet: &Packet, scratch: &mut Scratch) -> Outcome {
+    let vni = scratch.key.vni;
+    let destination = scratch.key.destination;
     if let Some(frontend) = maps::frontend(&FrontendKey::vip(vni, destination)) {
         return service::virtual_address(packet, scratch, frontend);
     }
