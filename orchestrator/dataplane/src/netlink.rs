@@ -184,11 +184,14 @@ impl Netlink {
 
     /// Puts an address on a device, without a route to its range.
     pub async fn add_address(&self, device: &Device, address: IpAddr) -> Result<(), Error> {
-        let request = self
+        let mut request = self
             .handle
             .address()
             .add(device.index, address, IpNet::from(address).prefix_len())
             .replace();
+        // Nobody else is on these links; and while the kernel would look for somebody, it refuses
+        // routes that have the address as their source.
+        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         let action = format!("add address {address} to device {}", device.name);
         request.execute().await.map_err(Error::netlink(action))
     }
