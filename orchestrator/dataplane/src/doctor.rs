@@ -13,10 +13,10 @@ use aya::util::KernelVersion;
 use rtnetlink::LinkVeth;
 
 use crate::netlink::{DeviceKind, Netlink};
-use crate::{Error, devices, mounts, programs};
+use crate::{Error, devices, links, mounts, programs};
 
-/// The first kernel whose programs stay attached to devices by pins alone (tcx).
-const KERNEL_MIN: KernelVersion = KernelVersion::new(6, 6, 0);
+/// The oldest kernel that the programs are tried on. Whether they load is seen by loading them.
+const KERNEL_MIN: KernelVersion = KernelVersion::new(6, 1, 0);
 /// Bits of `CapEff` that are needed, and their names.
 const CAPABILITIES: [(u32, &str); 3] = [
     (12, "CAP_NET_ADMIN"),
@@ -122,15 +122,15 @@ fn kernel_version() -> Check {
     let release = release.trim().to_owned();
     let new_enough = KernelVersion::current().is_ok_and(|version| version >= KERNEL_MIN);
     let found = if new_enough {
-        Ok(release)
+        let way = if links::has_tcx() { "links" } else { "filters" };
+        Ok(format!("{release}, programs attach to devices by {way}"))
     } else {
         Err(release)
     };
     Check::new(
         "kernel",
         found,
-        "install Linux 6.6 or newer: with older ones the data plane would not outlive a restart \
-         of the daemon (tcx is missing)",
+        "install Linux 6.1 or newer: older ones lack what the programs call",
     )
 }
 

@@ -53,8 +53,8 @@ pub enum Error {
         /// The kernel's answer.
         source: PinError,
     },
-    /// A link is of a kind that cannot be pinned: the kernel is older than 6.6.
-    #[error("cannot keep BPF program {program} attached: {source}; Linux 6.6 or newer is needed")]
+    /// A link is of a kind that cannot be pinned.
+    #[error("cannot keep BPF program {program} attached: {source}")]
     Link {
         /// Name of the program.
         program: String,

@@ -178,7 +178,11 @@ impl FlowTables {
     }
 }
 
-fn pinned<K: Pod, V: Pod>(dir: &Path, map: &'static str) -> Result<HashMap<MapData, K, V>, Error> {
+/// The table that is pinned in `dir` as `map`.
+pub(crate) fn pinned<K: Pod, V: Pod>(
+    dir: &Path,
+    map: &'static str,
+) -> Result<HashMap<MapData, K, V>, Error> {
     MapData::from_pin(dir.join(map))
         .and_then(|data| HashMap::try_from(Map::LruHashMap(data)))
         .map_err(Error::map("open", map))

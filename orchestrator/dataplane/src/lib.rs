@@ -13,7 +13,9 @@
 //! | `maglev`, `services` | pure: which backend a hash leads to; numbers for counting services |
 //! | `inspect`, `shown` | pure: what the maps hold against what was written, in words |
 //! | [`trace`] | pure: what the programs would do with a packet, host by host |
-//! | `maps`, `programs`, `pins` | maps, programs and links in the kernel, and their pins |
+//! | `maps`, `programs`, `pins` | maps and programs in the kernel, and the directory of pins |
+//! | `links` | how programs stay attached, on kernels with tcx and without |
+//! | `migrate` | conversations of an earlier daemon's maps → ours |
 //! | `devices`, `netlink` | the host's devices and what each is for; how to talk to the kernel |
 //! | `flows`, `events` | what the programs know of conversations, as values |
 //! | `outside` | what changes by itself: uplinks, the host's addresses |
@@ -29,8 +31,10 @@ mod events;
 mod flows;
 mod inspect;
 mod kernel;
+mod links;
 mod maglev;
 mod maps;
+mod migrate;
 mod mounts;
 mod netlink;
 mod outside;

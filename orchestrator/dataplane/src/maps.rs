@@ -70,7 +70,7 @@ impl Table<MaglevKey, Arc<Maglev>> for HashMap<MapData, MaglevKey, Maglev> {
     }
 
     fn put(&mut self, key: &MaglevKey, value: &Arc<Maglev>) -> Result<(), MapError> {
-        self.insert(key, &**value, 0)
+        self.insert(key, **value, 0)
     }
 
     fn delete(&mut self, key: &MaglevKey) -> Result<(), MapError> {

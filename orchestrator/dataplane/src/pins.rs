@@ -6,8 +6,10 @@
 //! ```
 //!
 //! The layout's number changes with the layout of a map, so that a new daemon never reads an old
-//! map wrongly; what an older or newer daemon pinned is removed once ours is in charge.
+//! map wrongly. What an older or newer daemon pinned is removed once ours is in charge and has
+//! carried over what it needs; so is `v<layout>-<n>`, where maps of another size are put aside.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,11 @@ use aya_obj::Object;
 use orch_ebpf_common::LAYOUT_VERSION;
 
 use crate::{Error, mounts};
+
+/// Directory of the maps in the one of a layout.
+const MAPS: &str = "maps";
+/// The same of the links.
+const LINKS: &str = "links";
 
 /// Pins of one host under one layout.
 #[derive(Debug, Clone)]
@@ -30,13 +37,12 @@ impl Pins {
     pub fn open(base: &Path) -> Result<Self, Error> {
         mounts::ensure_bpf_fs(base)?;
         let pins = Self::at(base);
-        for dir in [pins.maps(), pins.links()] {
-            fs::create_dir_all(&dir).map_err(Error::io(format!("create {}", dir.display())))?;
-        }
+        pins.make()?;
         Ok(pins)
     }
 
-    fn at(base: &Path) -> Self {
+    /// The pins under `base`, whether they are there or not.
+    pub fn at(base: &Path) -> Self {
         Self {
             base: base.to_owned(),
             layout: base.join(format!("v{LAYOUT_VERSION}")),
@@ -45,12 +51,12 @@ impl Pins {
 
     /// Where maps are pinned.
     pub fn maps(&self) -> PathBuf {
-        self.layout.join("maps")
+        self.layout.join(MAPS)
     }
 
     /// Where links are pinned.
     pub fn links(&self) -> PathBuf {
-        self.layout.join("links")
+        self.layout.join(LINKS)
     }
 
     /// Where the link `name` is pinned.
@@ -58,64 +64,121 @@ impl Pins {
         self.links().join(name)
     }
 
-    /// Names of the pinned links.
-    pub fn link_names(&self) -> Result<Vec<String>, Error> {
-        entries(&self.links())
-    }
-
-    /// Whether an earlier daemon left links, under whatever layout.
-    pub fn any_links(&self) -> Result<bool, Error> {
-        for layout in entries(&self.base)? {
-            if !entries(&self.base.join(layout).join("links"))?.is_empty() {
-                return Ok(true);
-            }
+    /// Names of the pinned links, under whatever layout.
+    pub fn all_link_names(&self) -> Result<BTreeSet<String>, Error> {
+        let mut names = BTreeSet::new();
+        for layout in self.layouts()? {
+            names.extend(entries(&layout.join(LINKS))?);
         }
-        Ok(false)
+        Ok(names)
     }
 
-    /// Removes a link's pin, which detaches it; one that is gone already is fine.
+    /// Where links of this name are pinned: first under our layout, then under others.
+    pub fn links_named(&self, name: &str) -> Result<Vec<PathBuf>, Error> {
+        let others = self.other_layouts()?;
+        let layouts = [self.layout.clone()].into_iter().chain(others);
+        let paths = layouts.map(|layout| layout.join(LINKS).join(name));
+        Ok(paths.filter(|path| path.exists()).collect())
+    }
+
+    /// Makes a pin that [`Self::links_named`] found the one of our layout.
+    pub fn claim_link(&self, found: &Path, name: &str) -> Result<(), Error> {
+        let ours = self.link(name);
+        if found == ours {
+            return Ok(());
+        }
+        fs::rename(found, &ours).map_err(Error::io(format!("move pin {}", found.display())))
+    }
+
+    /// Removes a link's pin under every layout; one that is gone already is fine.
     pub fn unpin_link(&self, name: &str) -> Result<(), Error> {
-        unpin(&self.link(name))
+        for path in self.links_named(name)? {
+            Self::unpin(&path)?;
+        }
+        Ok(())
     }
 
-    /// Removes the pins of maps that the programs of `object` cannot use as they are.
+    /// The directories of all layouts.
+    fn layouts(&self) -> Result<Vec<PathBuf>, Error> {
+        let names = entries(&self.base)?;
+        let layouts = names.iter().filter(|name| name.starts_with('v'));
+        Ok(layouts.map(|name| self.base.join(name)).collect())
+    }
+
+    /// The directories that daemons with other maps made.
+    fn other_layouts(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut layouts = self.layouts()?;
+        layouts.retain(|layout| *layout != self.layout);
+        Ok(layouts)
+    }
+
+    /// Puts everything that is pinned under our layout aside, as if it were another one, if the
+    /// programs of `object` cannot use the maps as they are.
     ///
     /// Maps refer to each other, so one that differs takes all others with it. Their content is
-    /// a copy of what the daemon knows, except for the established flows, which are lost.
-    pub fn drop_unusable_maps(&self, object: &Object) -> Result<(), Error> {
+    /// a copy of what the daemon knows, except for the conversations, which can be carried over.
+    pub fn set_unusable_maps_aside(&self, object: &Object) -> Result<(), Error> {
         let dir = self.maps();
-        let mut differs = false;
         for name in entries(&dir)? {
             let usable = match object.maps.get(&name) {
                 Some(wanted) => same_layout(&dir.join(&name), wanted)?,
                 None => false,
             };
             if !usable {
-                tracing::warn!(
+                tracing::info!(
                     map = name,
-                    "a pinned map has another layout; starting afresh"
+                    "a pinned map is laid out differently; making anew"
                 );
-                differs = true;
-            }
-        }
-        if differs {
-            for name in entries(&dir)? {
-                unpin(&dir.join(name))?;
+                return self.set_aside();
             }
         }
         Ok(())
     }
 
-    /// Removes what daemons with another layout pinned.
-    pub fn remove_other_layouts(&self) -> Result<(), Error> {
-        for name in entries(&self.base)? {
-            let path = self.base.join(&name);
-            if path != self.layout && name.starts_with('v') {
-                tracing::info!(path = %path.display(), "removing the pins of another version");
-                remove_tree(&path)?;
+    fn set_aside(&self) -> Result<(), Error> {
+        let mut number = 0;
+        let aside = loop {
+            let aside = self.base.join(format!("v{LAYOUT_VERSION}-{number}"));
+            if !aside.exists() {
+                break aside;
             }
+            number += 1;
+        };
+        fs::rename(&self.layout, aside)
+            .map_err(Error::io(format!("move {}", self.layout.display())))?;
+        self.make()
+    }
+
+    fn make(&self) -> Result<(), Error> {
+        for dir in [self.maps(), self.links()] {
+            fs::create_dir_all(&dir).map_err(Error::io(format!("create {}", dir.display())))?;
         }
         Ok(())
+    }
+
+    /// Where daemons with other maps pinned theirs.
+    pub fn other_maps(&self) -> Result<Vec<PathBuf>, Error> {
+        let others = self.other_layouts()?.into_iter();
+        Ok(others.map(|layout| layout.join(MAPS)).collect())
+    }
+
+    /// Removes what daemons with another layout pinned.
+    pub fn remove_other_layouts(&self) -> Result<(), Error> {
+        for path in self.other_layouts()? {
+            tracing::info!(path = %path.display(), "removing the pins of another version");
+            remove_tree(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a pin; one that is gone already is fine.
+    pub fn unpin(path: &Path) -> Result<(), Error> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::io(format!("remove {}", path.display()))(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes every pin under `base`, of whatever layout, and `base` itself.
@@ -148,15 +211,6 @@ fn entries(dir: &Path) -> Result<Vec<String>, Error> {
     list.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_, _>>()
         .map_err(Error::io(format!("list {}", dir.display())))
-}
-
-fn unpin(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Error::io(format!("remove {}", path.display()))(error))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn remove_tree(path: &Path) -> Result<(), Error> {

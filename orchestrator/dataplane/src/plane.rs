@@ -16,6 +16,7 @@ use crate::diff::{diff, repairs};
 use crate::events::FlowEvents;
 use crate::flows::FlowTables;
 use crate::inspect::Inspection;
+use crate::links::Links;
 use crate::maps::Maps;
 use crate::netlink::{Changes, Device, Netlink};
 use crate::outside::{self, Outside};
@@ -24,7 +25,7 @@ use crate::programs::{DeviceProgram, Programs, SOCKET_PROGRAMS};
 use crate::services::{Names, ServiceNumbers};
 use crate::tables::Tables;
 use crate::wanted::{Host, Wanted};
-use crate::{Error, kernel, trace};
+use crate::{Error, kernel, migrate, trace};
 
 /// What a data plane is opened with.
 #[derive(Debug, Clone)]
@@ -142,7 +143,8 @@ impl DataPlane {
         };
         // If an earlier daemon's maps could not be taken over, its programs go on with them
         // until the first `apply` has filled ours.
-        let wait = plane.held == Tables::default() && plane.pins.any_links()?;
+        let ours = plane.held != Tables::default() && plane.pins.other_maps()?.is_empty();
+        let wait = !ours && !plane.pins.all_link_names()?.is_empty();
         plane.show_sources(&plane.outside.clone()).await?;
         plane.sync()?;
         if !wait {
@@ -256,7 +258,8 @@ impl DataPlane {
     /// Takes a device out of the maps, and then its program and itself away.
     async fn remove_device(&mut self, index: u32) -> Result<(), Error> {
         self.sync()?;
-        self.pins.unpin_link(&DeviceProgram::Task.pin(index))?;
+        let pin = DeviceProgram::Task.pin(index);
+        self.programs.links().detach(&pin)?;
         self.netlink.delete(index).await
     }
 
@@ -394,7 +397,7 @@ impl DataPlane {
     pub async fn sweep(bpf_dir: &Path) -> Result<(), Error> {
         // Links first: without its programs a device carries nothing, while a program without
         // its maps' content would drop what it should pass.
-        Pins::remove_all(bpf_dir)?;
+        Links::remove_all(bpf_dir)?;
         devices::remove_all(&Netlink::open()?).await
     }
 
@@ -449,10 +452,21 @@ impl DataPlane {
 
     /// Puts our programs in the place of an earlier daemon's, and removes what it left.
     async fn take_charge(&mut self) -> Result<(), Error> {
+        self.carry_conversations()?;
         self.attach_programs().await?;
+        // Those that began meanwhile, where an earlier daemon's programs were still attached.
+        self.carry_conversations()?;
         self.sweep_links()?;
         self.pins.remove_other_layouts()?;
         self.in_charge = true;
+        Ok(())
+    }
+
+    fn carry_conversations(&self) -> Result<(), Error> {
+        for maps in self.pins.other_maps()? {
+            let entries = migrate::carry(&maps, &self.pins.maps())?;
+            tracing::info!(from = %maps.display(), entries, "carried conversations over");
+        }
         Ok(())
     }
 
@@ -484,8 +498,7 @@ impl DataPlane {
         programs.attach_sockets()
     }
 
-    /// Removes the links that nothing needs any more: their device is gone, or is no uplink now,
-    /// or a program of an earlier daemon has no successor.
+    /// Detaches what nothing needs any more.
     fn sweep_links(&self) -> Result<(), Error> {
         let mut used = BTreeSet::from([
             DeviceProgram::Host.pin(self.host.host_link_peer.index),
@@ -496,12 +509,7 @@ impl DataPlane {
         let tasks = self.attachments.keys();
         used.extend(tasks.map(|index| DeviceProgram::Task.pin(*index)));
         used.extend(SOCKET_PROGRAMS.map(str::to_owned));
-        for name in self.pins.link_names()? {
-            if !used.contains(&name) {
-                self.pins.unpin_link(&name)?;
-            }
-        }
-        Ok(())
+        self.programs.links().retain(&used)
     }
 }
 

@@ -1,25 +1,16 @@
-//! The BPF programs: loaded against pinned maps, attached through pinned links.
-//!
-//! A link outlives the daemon by its pin. The next daemon puts its own program into the link in
-//! one step, so that there is no packet that no program sees.
+//! The BPF programs: loaded against pinned maps, attached to devices and to sockets.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use aya::programs::links::{FdLink, LinkError};
-use aya::programs::tc::TcAttachOptions;
-use aya::programs::{
-    CgroupAttachMode, CgroupSockAddr, LinkOrder, Program, ProgramError, SchedClassifier,
-    TcAttachType,
-};
+use aya::programs::{CgroupSockAddr, Program, ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::Object;
 
+use crate::links::{self, Links};
 use crate::netlink::Device;
 use crate::pins::Pins;
-use crate::{Error, TableSizes, kernel, mounts};
+use crate::{Error, TableSizes, mounts};
 
 /// The compiled programs.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("ORCH_BPF_OBJECT"));
@@ -51,9 +42,9 @@ impl DeviceProgram {
         }
     }
 
-    /// Name of the pin of its link on a device. Indices, because a device may be renamed.
+    /// Name of its pin for a device.
     pub fn pin(self, device: u32) -> String {
-        format!("{}-{device}", self.name())
+        links::pin_name(self.name(), device)
     }
 }
 
@@ -72,7 +63,7 @@ pub(crate) const SOCKET_PROGRAMS: [&str; 8] = [
 /// The programs of this host, in the kernel.
 pub(crate) struct Programs {
     ebpf: Ebpf,
-    pins: Pins,
+    links: Links,
 }
 
 impl Programs {
@@ -86,14 +77,14 @@ impl Programs {
             map.ok_or_else(|| Error::Object(format!("map {name}")))?
                 .set_max_entries(entries);
         }
-        pins.drop_unusable_maps(&object)?;
+        pins.set_unusable_maps_aside(&object)?;
         let mut ebpf = loader.default_map_pin_directory(pins.maps()).load(OBJECT)?;
         for name in names() {
             load(&mut ebpf, name)?;
         }
         Ok(Self {
             ebpf,
-            pins: pins.clone(),
+            links: Links::probe(pins),
         })
     }
 
@@ -102,21 +93,17 @@ impl Programs {
         &mut self.ebpf
     }
 
+    /// What is attached, also by earlier daemons.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// Attaches a program to a device, or puts it in the place of an earlier daemon's.
     pub fn attach_device(&mut self, program: DeviceProgram, device: &Device) -> Result<(), Error> {
-        let (name, pin) = (program.name(), program.pin(device.index));
-        if self.adopt(name, &pin)? {
-            return Ok(());
-        }
-        let failed = attach_failed(name);
-        let classifier: &mut SchedClassifier =
-            find(&mut self.ebpf, name)?.try_into().map_err(&failed)?;
-        let options = TcAttachOptions::TcxOrder(LinkOrder::default());
-        let id = classifier
-            .attach_with_options(&device.name, TcAttachType::Ingress, options)
-            .map_err(&failed)?;
-        let link = FdLink::try_from(classifier.take_link(id).map_err(&failed)?);
-        self.pin(name, &pin, link)
+        let name = program.name();
+        let classifier = find(&mut self.ebpf, name)?.try_into();
+        let classifier: &mut SchedClassifier = classifier.map_err(wrong_type(name))?;
+        self.links.attach_device(classifier, name, device)
     }
 
     /// Attaches the socket programs for every process of the system. They let pass what is not
@@ -125,55 +112,11 @@ impl Programs {
         let root = mounts::cgroup2_root()?;
         let cgroup = File::open(&root).map_err(Error::io(format!("open {}", root.display())))?;
         for name in SOCKET_PROGRAMS {
-            if self.adopt(name, name)? {
-                continue;
-            }
-            let failed = attach_failed(name);
-            let program: &mut CgroupSockAddr =
-                find(&mut self.ebpf, name)?.try_into().map_err(&failed)?;
-            let id = program
-                .attach(&cgroup, CgroupAttachMode::Single)
-                .map_err(&failed)?;
-            let link = FdLink::try_from(program.take_link(id).map_err(&failed)?);
-            self.pin(name, name, link)?;
+            let program = find(&mut self.ebpf, name)?.try_into();
+            let program: &mut CgroupSockAddr = program.map_err(wrong_type(name))?;
+            self.links.attach_cgroup(program, name, &cgroup)?;
         }
         Ok(())
-    }
-
-    /// Puts our program into the link that is pinned as `pin`. `false` when there is none, or
-    /// only one whose device is gone.
-    fn adopt(&mut self, name: &'static str, pin: &str) -> Result<bool, Error> {
-        let path = self.pins.link(pin);
-        let adopt = || format!("take over link {}", path.display());
-        let link = match kernel::open_pin(&path) {
-            Ok(link) => link,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(Error::io(adopt())(error)),
-        };
-        let program = find(&mut self.ebpf, name)?;
-        let program = program.fd().map_err(attach_failed(name))?;
-        match kernel::update_link(link.as_fd(), program.as_fd()) {
-            Ok(()) => Ok(true),
-            Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {
-                self.pins.unpin_link(pin)?;
-                Ok(false)
-            }
-            Err(error) => Err(Error::io(adopt())(error)),
-        }
-    }
-
-    fn pin(&self, name: &str, pin: &str, link: Result<FdLink, LinkError>) -> Result<(), Error> {
-        let program = || name.to_owned();
-        let link = link.map_err(|source| Error::Link {
-            program: program(),
-            source,
-        })?;
-        link.pin(self.pins.link(pin))
-            .map(drop)
-            .map_err(|source| Error::Pin {
-                program: program(),
-                source,
-            })
     }
 }
 
@@ -219,7 +162,7 @@ fn load(ebpf: &mut Ebpf, name: &str) -> Result<(), Error> {
     program.load().map_err(failed)
 }
 
-fn attach_failed(name: &'static str) -> impl Fn(ProgramError) -> Error {
+fn wrong_type(name: &'static str) -> impl Fn(ProgramError) -> Error {
     move |source| Error::Program {
         action: "attach",
         program: name.to_owned(),

@@ -145,9 +145,14 @@ impl<'a> Cluster<'a> {
     pub fn apply(&mut self) {
         self.desired.version += 1;
         for host in &self.lab.hosts {
-            let mut desired = self.desired.clone();
-            desired.peers.remove(&host.address);
-            host.apply(&desired);
+            self.apply_on(host);
         }
+    }
+
+    /// Applies it on one host.
+    pub fn apply_on(&self, host: &Host) {
+        let mut desired = self.desired.clone();
+        desired.peers.remove(&host.address);
+        host.apply(&desired);
     }
 }

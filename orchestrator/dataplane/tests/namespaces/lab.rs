@@ -144,11 +144,16 @@ impl Host {
 
     /// Opens the data plane, as a daemon does when it starts.
     pub fn open(&self) {
+        self.open_with(TableSizes::default());
+    }
+
+    /// Opens the data plane with tables of other sizes.
+    pub fn open_with(&self, table_sizes: TableSizes) {
         let config = Config {
             node_address: self.address,
             vxlan_port: VXLAN_PORT,
             bpf_dir: self.bpf_dir.clone(),
-            table_sizes: TableSizes::default(),
+            table_sizes,
         };
         self.run(move |runtime, plane| {
             *plane = Some(runtime.block_on(DataPlane::open(config)).unwrap());

@@ -12,3 +12,4 @@ mod overlay;
 mod published;
 mod refusals;
 mod sockets;
+mod upgrade;
