@@ -13,5 +13,6 @@ pub mod lint;
 pub mod setup;
 pub mod story;
 pub mod test;
+pub mod vm;
 pub mod wait;
 pub mod workspace;

@@ -71,6 +71,14 @@ const BENCH: &[Need] = &[
     program("nft", &["nftables"]),
 ];
 
+/// Booting another kernel: only `xtask test vm` wants these.
+const VM: &[Need] = &[
+    program("qemu-system-x86_64", &["qemu-system-x86"]),
+    program("cpio", &["cpio"]),
+    program("depmod", &["kmod"]),
+    program("strip", &["binutils"]),
+];
+
 /// Brings everything that is missing.
 pub fn run() -> Result<()> {
     let debian_bpf = apt::has_debian_bpf_toolchain();
@@ -89,6 +97,11 @@ pub fn run() -> Result<()> {
 /// Brings what measuring needs beyond [`run`].
 pub fn bench() -> Result<()> {
     bring(BENCH)
+}
+
+/// Brings what booting another kernel needs beyond [`run`].
+pub fn vm() -> Result<()> {
+    bring(VM)
 }
 
 fn bring(needs: impl IntoIterator<Item = &'static Need>) -> Result<()> {

@@ -3,6 +3,8 @@
 //! Every part is a plain `cargo test` over the whole workspace, so that all parts share one build;
 //! only the chosen targets differ.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
@@ -12,6 +14,7 @@ use crate::ebpf;
 use crate::interrupt;
 use crate::lab;
 use crate::setup;
+use crate::vm;
 use crate::wait::secs;
 use crate::workspace;
 
@@ -26,6 +29,8 @@ pub enum Part {
     Bpf,
     /// The lab: several hosts with Docker Engines; wants root
     E2e,
+    /// The BPF part again, on Debian 12's kernel in an emulated machine; wants root and Debian 12
+    Vm,
 }
 
 /// Integration test targets that have a part of their own; all others belong to `unit`.
@@ -44,13 +49,14 @@ struct Tally {
 pub fn run(part: Option<Part>, filter: Option<&str>) -> Result<()> {
     let parts: &[Part] = match &part {
         Some(part) => std::slice::from_ref(part),
+        // The emulated machine takes longer than all of them.
         None => &[Part::Unit, Part::Sim, Part::Bpf, Part::E2e],
     };
     let privileged = parts
         .iter()
-        .any(|part| matches!(part, Part::Bpf | Part::E2e));
+        .any(|part| matches!(part, Part::Bpf | Part::E2e | Part::Vm));
     if privileged && !nix::unistd::geteuid().is_root() {
-        bail!("the parts bpf and e2e load BPF programs and run engines: run them as root");
+        bail!("the parts bpf, e2e and vm load BPF programs and run engines: run them as root");
     }
     setup::run()?;
     ebpf::build()?;
@@ -86,6 +92,19 @@ pub fn build_binaries() -> Result<()> {
 
 fn run_part(part: Part, filter: Option<&str>) -> Result<(Tally, bool)> {
     println!("== {part:?}");
+    let mut tally = Tally::default();
+    let count = |line: &str| {
+        println!("{line}");
+        if let Some(result) = parse_result(line) {
+            tally.passed += result.passed;
+            tally.failed += result.failed;
+        }
+    };
+    if part == Part::Vm {
+        let arguments: Vec<&str> = filter.into_iter().collect();
+        let held = vm::run(&build_tests(BPF)?, &arguments, count)?;
+        return Ok((tally, held));
+    }
     let cargo = workspace::cargo().words("test --workspace --no-fail-fast");
     let cargo = targets(part)?
         .iter()
@@ -97,18 +116,28 @@ fn run_part(part: Part, filter: Option<&str>) -> Result<(Tally, bool)> {
     } else {
         cargo
     };
-    let mut tally = Tally::default();
-    let status = cargo.limit(secs(3000)).follow(|line| {
-        println!("{line}");
-        if let Some(result) = parse_result(line) {
-            tally.passed += result.passed;
-            tally.failed += result.failed;
-        }
-    });
+    let status = cargo.limit(secs(3000)).follow(count);
     if part == Part::E2e && interrupt::raised() {
         lab::down()?;
     }
     Ok((tally, status? == 0))
+}
+
+/// Builds integration test targets; returns their programs.
+fn build_tests(names: &[&str]) -> Result<Vec<PathBuf>> {
+    let cargo = workspace::cargo().words("test --workspace --no-run --message-format json");
+    let cargo = names
+        .iter()
+        .fold(cargo, |cargo, name| cargo.args(["--test", name]));
+    let messages = cargo.limit(secs(3000)).ok()?;
+    let programs = messages.lines().filter_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let is_test = message["target"]["kind"][0] == "test";
+        Some(PathBuf::from(
+            message["executable"].as_str().filter(|_| is_test)?,
+        ))
+    });
+    Ok(programs.collect())
 }
 
 /// Cargo's words for the targets of a part.
@@ -122,6 +151,7 @@ fn targets(part: Part) -> Result<Vec<String>> {
         Part::Sim => chosen(SIM),
         Part::Bpf => chosen(BPF),
         Part::E2e => chosen(E2E),
+        Part::Vm => chosen(BPF),
         Part::Unit => {
             let own = [SIM, BPF, E2E].concat();
             let others = all.iter().filter(|name| !own.contains(&name.as_str()));
