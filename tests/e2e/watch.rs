@@ -16,8 +16,8 @@ pub const PORT: u16 = 17_007;
 /// Packets that are dropped in every cluster, and why that is right.
 const EXPECTED: &[(DropReason, &str)] = &[
     (
-        DropReason::UnsupportedEtherType,
-        "containers speak IPv6 on networks that have none",
+        DropReason::NeighbourUnanswered,
+        "containers ask whether somebody has their IPv6 address already, and for routers",
     ),
     (
         DropReason::Multicast,

@@ -13,15 +13,14 @@ use xtask::story::stage::SOON;
 use xtask::wait;
 
 use crate::harness::in_watched_lab;
-use cells::{Cell, Destination, Family, Ingress, Protocol, Source, cells};
+use cells::{Cell, Destination, Protocol, Source, cells};
 use scene::Scene;
 
 #[test]
 fn every_cell_of_the_matrix_answers() -> Result<()> {
     in_watched_lab(Options::swarm(2), |stage, mut watch| {
         let scene = Scene::build(stage)?;
-        let mut cells = cells();
-        cells.retain(has_its_family);
+        let cells = cells();
         settle(&scene, &cells)?;
         let wrong = ask(&scene, &cells)?;
         let count = cells.len();
@@ -39,15 +38,6 @@ fn every_cell_of_the_matrix_answers() -> Result<()> {
         ensure!(wrong.is_empty(), "beside others:\n{}", lines(&wrong));
         watch.end()
     })
-}
-
-/// Of IPv6 there is only what sockets of the host are led to.
-fn has_its_family(cell: &Cell) -> bool {
-    cell.family == Family::V4
-        || matches!(
-            cell.destination,
-            Destination::Published(Ingress::Loopback, _)
-        )
 }
 
 /// Waits until the first host leads to both services: what it leads to came with the same state.

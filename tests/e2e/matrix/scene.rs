@@ -25,13 +25,15 @@ const PORT: u16 = 7000;
 const NEAR_PUBLISHED: u16 = 8001;
 const FAR_PUBLISHED: u16 = 8002;
 
+type Addresses = BTreeMap<(&'static str, Family), String>;
+
 /// Everything that cells lead from and to.
 pub struct Scene {
     hosts: [Host; 2],
     places: BTreeMap<Source, Place>,
-    /// Addresses of tasks, by service.
-    tasks: BTreeMap<&'static str, String>,
-    vips: BTreeMap<&'static str, String>,
+    /// Addresses of tasks, by service and family.
+    tasks: Addresses,
+    vips: Addresses,
 }
 
 impl Scene {
@@ -40,7 +42,7 @@ impl Scene {
         let hosts = [stage.host(1)?, stage.host(2)?];
         stage.orchctl(
             hosts[0],
-            &format!("network create --driver overlay --attachable {NETWORK}"),
+            &format!("network create --driver overlay --ipv6 --attachable {NETWORK}"),
         )?;
         let services = [
             ("caller", hosts[0], ""),
@@ -76,12 +78,21 @@ impl Scene {
         let place = Place::container(host, &task.container)?;
         probe::serve(&place, service, PORT, &[])?;
         let network = stage.cluster.network(NETWORK)?;
-        let address = task.addresses.get(&network).cloned();
-        let address = address.with_context(|| format!("{service} has no address"))?;
-        self.tasks.insert(service, address);
+        let none = || format!("{service} has not both addresses");
+        for (family, addresses) in [
+            (Family::V4, &task.addresses),
+            (Family::V6, &task.addresses6),
+        ] {
+            let address = addresses.get(&network).with_context(none)?;
+            self.tasks.insert((service, family), address.clone());
+        }
         if !service.ends_with("-rr") {
-            self.vips
-                .insert(service, stage.cluster.vip(service, NETWORK)?);
+            let (v4, v6) = (
+                stage.cluster.vip(service, NETWORK)?,
+                stage.cluster.vip6(service, NETWORK)?,
+            );
+            self.vips.insert((service, Family::V4), v4);
+            self.vips.insert((service, Family::V6), v6);
         }
         if service == "caller" {
             self.places.insert(Source::Task, place);
@@ -129,8 +140,8 @@ impl Scene {
 
     fn end(&self, cell: &Cell) -> Result<(String, u16)> {
         let server = cell.destination.server();
-        let of = |addresses: &BTreeMap<&'static str, String>| {
-            let address = addresses.get(server).cloned();
+        let of = |addresses: &Addresses| {
+            let address = addresses.get(&(server, cell.family)).cloned();
             Ok((address.context("no such address")?, PORT))
         };
         match cell.destination {
@@ -180,7 +191,7 @@ impl Scene {
                 | Destination::Vip(_)
                 | Destination::TasksName(_)
                 | Destination::DnsrrName(_),
-            ) => self.tasks["caller"].clone(),
+            ) => self.tasks[&("caller", cell.family)].clone(),
             _ => return Ok(None),
         };
         Ok(Some(seen.parse()?))

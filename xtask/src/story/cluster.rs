@@ -25,8 +25,10 @@ pub struct Task {
     pub node: String,
     /// Its container; empty before there is one.
     pub container: String,
-    /// Its addresses by network id.
+    /// Its IPv4 addresses by network id.
     pub addresses: BTreeMap<String, String>,
+    /// Its IPv6 addresses by network id.
+    pub addresses6: BTreeMap<String, String>,
     /// Why it is in its state.
     pub error: String,
 }
@@ -122,8 +124,17 @@ impl Cluster {
             .to_owned())
     }
 
-    /// The virtual address of a service on a network.
+    /// The virtual IPv4 address of a service on a network.
     pub fn vip(&self, service: &str, network: &str) -> Result<String> {
+        self.vip_of(service, network, |address| !address.contains(':'))
+    }
+
+    /// The virtual IPv6 address of a service on a network.
+    pub fn vip6(&self, service: &str, network: &str) -> Result<String> {
+        self.vip_of(service, network, |address| address.contains(':'))
+    }
+
+    fn vip_of(&self, service: &str, network: &str, wanted: fn(&str) -> bool) -> Result<String> {
         let id = self.network(network)?;
         let service = self.service(service)?;
         let vips = service["Endpoint"]["VirtualIPs"]
@@ -131,10 +142,11 @@ impl Cluster {
             .into_iter()
             .flatten();
         let on_network = vips.filter(|vip| vip["NetworkID"] == *id);
-        let address = on_network.filter_map(|vip| vip["Addr"].as_str()).next();
-        Ok(without_prefix(
-            address.context("the service has no VIP there")?,
-        ))
+        let mut addresses = on_network.filter_map(|vip| vip["Addr"].as_str());
+        let address = addresses.find(|address| wanted(address));
+        Ok(without_prefix(address.with_context(|| {
+            format!("{service} has no such VIP on {network}")
+        })?))
     }
 
     /// The addresses of a service's running tasks on a network.
@@ -169,7 +181,13 @@ impl Cluster {
                 json!([service["ID"], service["Spec"], service["Endpoint"]]),
             );
             for task in self.running(name.as_str().unwrap_or_default())? {
-                let facts = json!([task.id, task.node, task.container, task.addresses]);
+                let facts = json!([
+                    task.id,
+                    task.node,
+                    task.container,
+                    task.addresses,
+                    task.addresses6
+                ]);
                 memory.insert(format!("task {}", task.name), facts);
             }
         }
@@ -224,10 +242,12 @@ fn parse_task(service: &str, task: &Value) -> Task {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let slot = task["Slot"].as_u64().unwrap_or_default();
     let attachments = task["NetworksAttachments"].as_array().into_iter().flatten();
-    let addresses = attachments.filter_map(|attachment| {
-        let address = attachment["Addresses"][0].as_str()?;
-        Some((text(&attachment["Network"]["ID"]), without_prefix(address)))
+    let addresses = attachments.flat_map(|attachment| {
+        let network = text(&attachment["Network"]["ID"]);
+        let all = attachment["Addresses"].as_array().into_iter().flatten();
+        all.map(move |address| (network.clone(), without_prefix(&text(address))))
     });
+    let (addresses6, addresses) = addresses.partition(|(_, address)| address.contains(':'));
     Task {
         id: text(&task["ID"]),
         name: format!("{service}.{slot}"),
@@ -236,7 +256,8 @@ fn parse_task(service: &str, task: &Value) -> Task {
         desired: text(&task["DesiredState"]),
         node: text(&task["NodeID"]),
         container: text(&task["Status"]["ContainerStatus"]["ContainerID"]),
-        addresses: addresses.collect(),
+        addresses,
+        addresses6,
         error: text(&task["Status"]["Err"]),
     }
 }
