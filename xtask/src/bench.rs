@@ -4,6 +4,7 @@
 //! missed is said to be missed.
 
 mod machine;
+mod many;
 mod measure;
 mod paths;
 mod plain;
@@ -14,6 +15,7 @@ mod scene;
 mod statistics;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 
 use anyhow::Result;
@@ -51,8 +53,11 @@ pub struct Options {
     #[arg(long, default_value_t = LEAST_PAIRS, value_parser = clap::value_parser!(u32).range(1..))]
     pub pairs: u32,
     /// How long each program measures, in seconds
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=60))]
     pub seconds: u32,
+    /// Only pairs with this in one of their two names; then nothing is written down
+    #[arg(long)]
+    pub only: Option<String>,
     /// The day in the files' names, as year-month-day; today when not given
     #[arg(long)]
     pub date: Option<jiff::civil::Date>,
@@ -85,8 +90,8 @@ fn datapath(options: &Options, date: &str) -> Result<()> {
         results,
     };
     println!("\n{}", report.markdown());
-    if options.pairs < LEAST_PAIRS {
-        println!("bench: not written down: fewer than {LEAST_PAIRS} pairs");
+    if options.pairs < LEAST_PAIRS || options.only.is_some() {
+        println!("bench: not written down: not all pairs, or less than {LEAST_PAIRS} times");
         return Ok(());
     }
     let base = format!("datapath-{date}");
@@ -95,33 +100,49 @@ fn datapath(options: &Options, date: &str) -> Result<()> {
         "json",
         &(serde_json::to_string_pretty(&report)? + "\n"),
     )?;
+    write(&base, "svg", &report.plot())?;
     write(&base, "md", &report.markdown())
 }
 
 /// All pairs once, then all pairs again: what changes slowly meets every pair.
 fn play(scene: &Scene, options: &Options) -> Result<Vec<PairResult>> {
+    let pairs: Vec<&Pair> = PAIRS
+        .iter()
+        .filter(|pair| is_wanted(pair, options))
+        .collect();
     let mut probes = BTreeMap::new();
-    for route in Route::ALL {
-        let probe = scene.probe(route)?;
-        measure::ready(&probe, route.title())?;
-        probes.insert(route, probe);
+    for route in pairs.iter().flat_map(|pair| [pair.baseline, pair.measured]) {
+        if let Entry::Vacant(entry) = probes.entry(route) {
+            let probe = scene.probe(route)?;
+            measure::ready(&probe, &route.title())?;
+            entry.insert(probe);
+        }
     }
-    let mut rounds: Vec<Vec<Round>> = PAIRS.iter().map(|_| Vec::new()).collect();
+    let mut rounds: Vec<Vec<Round>> = pairs.iter().map(|_| Vec::new()).collect();
     for number in 0..options.pairs {
         println!("bench: round {} of {}", number + 1, options.pairs);
-        for (pair, rounds) in PAIRS.iter().zip(&mut rounds) {
+        for (pair, rounds) in pairs.iter().zip(&mut rounds) {
             // Which of the two goes first changes, so that going first helps neither.
             let round = one_round(pair, number.is_multiple_of(2), |route| {
-                measure(&probes[&route], options.seconds)
+                measure(&probes[&route], pair.metrics, options.seconds)
             })?;
             show(pair, &round);
             rounds.push(round);
         }
     }
-    let results = PAIRS.iter().zip(rounds);
-    Ok(results
+    Ok(pairs
+        .into_iter()
+        .zip(rounds)
         .map(|(pair, rounds)| PairResult::new(pair, rounds))
         .collect())
+}
+
+fn is_wanted(pair: &Pair, options: &Options) -> bool {
+    let names = [pair.measured.title(), pair.baseline.title()];
+    options
+        .only
+        .as_ref()
+        .is_none_or(|part| names.iter().any(|name| name.contains(part)))
 }
 
 fn one_round(
@@ -142,10 +163,11 @@ fn one_round(
 
 fn show(pair: &Pair, round: &Round) {
     let figures = |sample: &Sample| {
-        format!(
-            "{:.1} µs, {:.1} µs, {:.1} Gbit/s",
-            sample.p50_us, sample.p99_us, sample.gbit_per_s
-        )
+        let figures = sample.figures.iter();
+        let shown: Vec<String> = figures
+            .map(|(metric, f)| format!("{metric} {f:.1}"))
+            .collect();
+        shown.join(", ")
     };
     println!(
         "  {}: {}; {}: {}",

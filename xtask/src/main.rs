@@ -154,6 +154,7 @@ fn run_lab(task: LabTask) -> Result<u8> {
                 managers,
                 no_init,
                 engines_only,
+                bystanders: 0,
                 mtu,
             })?;
             let names: Vec<String> = lab.hosts().iter().map(|host| host.name()).collect();

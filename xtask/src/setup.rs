@@ -69,6 +69,7 @@ const BENCH: &[Need] = &[
     program("sockperf", &["sockperf"]),
     program("iperf3", &["iperf3"]),
     program("nft", &["nftables"]),
+    program("haproxy", &["haproxy"]),
 ];
 
 /// Booting another kernel: only `xtask test vm` wants these.

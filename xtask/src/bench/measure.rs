@@ -1,6 +1,9 @@
-//! How one route is measured: sockperf for the time of a round trip, iperf3 for throughput.
+//! How one route is measured: sockperf for the time of a round trip, iperf3 for throughput, our
+//! own `probe` for connections a second.
 //!
 //! Must not know which route it is.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -12,76 +15,94 @@ use super::scene::Probe;
 use crate::cmd::{Cmd, Output};
 use crate::lab::place::Place;
 use crate::wait::{self, secs};
+use crate::workspace;
 
-/// Where sockperf's server listens.
-pub const SOCKPERF_PORT: u16 = 11111;
+/// Where sockperf's server listens, with a blocking socket.
+pub const SOCKPERF_PORT: u16 = 11_111;
+/// Where sockperf's server listens that polls its socket without ever sleeping.
+pub const BUSY_PORT: u16 = 11_112;
+/// Where the server of connections a second listens.
+pub const RATE_PORT: u16 = 11_113;
 /// Where iperf3's server listens.
 pub const IPERF_PORT: u16 = 5201;
 
-/// Starts both servers in the background.
+/// Starts the servers that sleep while nobody asks, in the background.
 pub fn serve(place: &Place) -> Result<()> {
     // Whoever keeps the pipes of the command open would be waited for.
     let script = format!(
-        "exec </dev/null >/dev/null 2>&1; \
-         sockperf server --tcp -p {SOCKPERF_PORT} & exec iperf3 -s -p {IPERF_PORT}"
+        "exec </dev/null >/dev/null 2>&1; {} serve server {RATE_PORT} & \
+         sockperf server --tcp -p {SOCKPERF_PORT} & exec iperf3 -s -p {IPERF_PORT}",
+        workspace::binary("probe").display()
     );
     let setsid = place.cmd("setsid")?;
     setsid.args(["-f", "sh", "-c", &script]).ok().map(drop)
 }
 
 /// What one measurement of one route gave.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Sample {
     /// The machine's load average right before.
     pub load: f64,
-    /// Median round trip, in µs.
-    pub p50_us: f64,
-    /// 99th percentile of round trips, in µs.
-    pub p99_us: f64,
-    /// One stream, in Gbit/s.
-    pub gbit_per_s: f64,
+    /// What was measured.
+    #[serde(flatten)]
+    pub figures: BTreeMap<Metric, f64>,
 }
 
-impl Sample {
-    /// The figure of a metric.
-    pub fn get(&self, metric: Metric) -> f64 {
-        match metric {
-            Metric::P50 => self.p50_us,
-            Metric::P99 => self.p99_us,
-            Metric::Throughput => self.gbit_per_s,
-        }
-    }
-}
-
-/// Measures a route for `seconds` with either program.
-pub fn measure(probe: &Probe, seconds: u32) -> Result<Sample> {
+/// Measures a route, for `seconds` with each program that the metrics want.
+pub fn measure(probe: &Probe, metrics: &[Metric], seconds: u32) -> Result<Sample> {
     let load = machine::load()?;
-    let (p50_us, p99_us) = round_trips(probe, seconds)?;
-    let gbit_per_s = throughput(probe, seconds)?;
-    Ok(Sample {
-        load,
-        p50_us,
-        p99_us,
-        gbit_per_s,
-    })
+    let mut figures = BTreeMap::new();
+    let wants = |metric| metrics.contains(&metric);
+    if wants(Metric::P50) {
+        let (p50, p99) = round_trips(probe, seconds)?;
+        figures.extend([(Metric::P50, p50), (Metric::P99, p99)]);
+    }
+    if wants(Metric::BusyP50) {
+        let (p50, p99) = busy_round_trips(probe, seconds)?;
+        figures.extend([(Metric::BusyP50, p50), (Metric::BusyP99, p99)]);
+    }
+    if wants(Metric::Throughput) {
+        figures.insert(Metric::Throughput, throughput(probe, seconds)?);
+    }
+    if wants(Metric::Rate) {
+        figures.insert(Metric::Rate, connections(probe, seconds)?);
+    }
+    Ok(Sample { load, figures })
 }
 
 /// Waits until a route carries traffic, which warms it up as well.
 pub fn ready(probe: &Probe, title: &str) -> Result<()> {
     wait::until(&format!("an answer: {title}"), secs(60), || {
-        measure(probe, 1)
+        round_trips(probe, 1)
     })
     .map(drop)
 }
 
 fn round_trips(probe: &Probe, seconds: u32) -> Result<(f64, f64)> {
+    ping_pong(probe, probe.port(SOCKPERF_PORT), &[], seconds)
+}
+
+/// With both ends polling. The server only lives for the measurement: it takes a whole processor.
+fn busy_round_trips(probe: &Probe, seconds: u32) -> Result<(f64, f64)> {
+    let server = probe.server.cmd("sockperf")?;
+    let _server = server
+        .words("server --tcp --nonblocked -p")
+        .arg(BUSY_PORT.to_string())
+        .background()?;
+    wait::until("an answer with busy polling", secs(20), || {
+        ping_pong(probe, probe.port(BUSY_PORT), &["--nonblocked"], seconds)
+    })
+}
+
+fn ping_pong(probe: &Probe, port: u16, options: &[&str], seconds: u32) -> Result<(f64, f64)> {
     let output = run(
         probe
             .place
             .cmd("sockperf")?
             .words("ping-pong --tcp --full-rtt -m 64 -i")
-            .args([&probe.address, "-p", &probe.sockperf_port.to_string()])
-            .args(["-t", &seconds.to_string()]),
+            .args([&probe.address, "-p", &port.to_string()])
+            .args(["-t", &seconds.to_string()])
+            .args(options),
         seconds,
     )?;
     // Its exit status is 0 whatever happens.
@@ -90,13 +111,24 @@ fn round_trips(probe: &Probe, seconds: u32) -> Result<(f64, f64)> {
     read.with_context(|| format!("sockperf has measured nothing: {}", output.shown()))
 }
 
+fn connections(probe: &Probe, seconds: u32) -> Result<f64> {
+    let target = format!("tcp,{},{}", probe.address, probe.port(RATE_PORT));
+    let client = probe.place.cmd(workspace::binary("probe"))?;
+    let output = run(
+        client.args(["rate", &target, &seconds.to_string()]),
+        seconds,
+    )?;
+    let read = output.stdout.trim().parse();
+    read.with_context(|| format!("probe has measured nothing: {}", output.shown()))
+}
+
 fn throughput(probe: &Probe, seconds: u32) -> Result<f64> {
     let output = run(
         probe
             .place
             .cmd("iperf3")?
             .args(["-J", "-c", &probe.address])
-            .args(["-p", &probe.iperf_port.to_string()])
+            .args(["-p", &probe.port(IPERF_PORT).to_string()])
             .args(["-t", &seconds.to_string()]),
         seconds,
     )?;

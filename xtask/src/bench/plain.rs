@@ -2,9 +2,12 @@
 //!
 //! They carry the lab's prefix, so that they end with the lab however it ends.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::Result;
 
-use super::measure::{IPERF_PORT, SOCKPERF_PORT, serve};
+use super::measure::{BUSY_PORT, IPERF_PORT, RATE_PORT, SOCKPERF_PORT, serve};
 use super::scene::Probe;
 use crate::lab::host::{cmd_in, daemon_path};
 use crate::lab::place::Place;
@@ -18,6 +21,8 @@ const VETH_SERVER: &str = "10.255.1.2";
 const GATEWAY: &str = "dnat";
 const BEHIND: &str = "behind";
 const BEHIND_GATEWAY: &str = "10.255.2.2";
+/// Added to a port where HAProxy listens for it.
+const HAPROXY_OFFSET: u16 = 3_000;
 
 /// Makes all of them, with their servers running.
 pub fn create() -> Result<()> {
@@ -29,38 +34,38 @@ pub fn create() -> Result<()> {
     links::join([(VETH_LEFT, "10.255.1.1"), (VETH_RIGHT, VETH_SERVER)])?;
     create_gateway()?;
     for name in [LEFT, RIGHT, VETH_RIGHT, BEHIND] {
-        serve(&Place::Namespace(name.to_owned()))?;
+        serve(&at(name))?;
     }
     Ok(())
 }
 
 /// The switch between two plain namespaces.
 pub fn underlay() -> Probe {
-    probe(LEFT, &address(RIGHT))
+    Probe::new(at(LEFT), address(RIGHT), at(RIGHT))
 }
 
 /// One veth between two plain namespaces.
 pub fn veth() -> Probe {
-    probe(VETH_LEFT, VETH_SERVER)
+    Probe::new(at(VETH_LEFT), VETH_SERVER.to_owned(), at(VETH_RIGHT))
 }
 
 /// A plain namespace with itself.
 pub fn loopback() -> Probe {
-    probe(LEFT, "127.0.0.1")
+    Probe::new(at(LEFT), "127.0.0.1".to_owned(), at(LEFT))
 }
 
 /// Through the switch and an nft rule to a namespace behind the other.
 pub fn dnat() -> Probe {
-    probe(LEFT, &address(GATEWAY))
+    Probe::new(at(LEFT), address(GATEWAY), at(BEHIND))
 }
 
-fn probe(from: &str, address: &str) -> Probe {
-    Probe {
-        place: Place::Namespace(from.to_owned()),
-        address: address.to_owned(),
-        sockperf_port: SOCKPERF_PORT,
-        iperf_port: IPERF_PORT,
-    }
+/// Through the switch and HAProxy to the same namespace.
+pub fn haproxy() -> Probe {
+    dnat().published(HAPROXY_OFFSET)
+}
+
+fn at(name: &str) -> Place {
+    Place::Namespace(name.to_owned())
 }
 
 /// A number on the switch above those of hosts.
@@ -91,9 +96,26 @@ fn create_gateway() -> Result<()> {
         .ok()?;
     let rules = format!(
         "table ip bench {{ chain prerouting {{ type nat hook prerouting priority -100; \
-         ip daddr {outside} tcp dport {{ {SOCKPERF_PORT}, {IPERF_PORT} }} \
+         ip daddr {outside} tcp dport {{ {SOCKPERF_PORT}, {BUSY_PORT}, {IPERF_PORT} }} \
          dnat to {BEHIND_GATEWAY}; }}; }}"
     );
     let nft = cmd_in(GATEWAY, "nft").env("PATH", daemon_path());
-    nft.arg(rules).ok().map(drop)
+    nft.arg(rules).ok()?;
+    start_haproxy()
+}
+
+/// A proxy for TCP in the same place. It ends with the lab.
+fn start_haproxy() -> Result<()> {
+    let mut config = "defaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n \
+                      timeout server 1h\n"
+        .to_owned();
+    for port in [SOCKPERF_PORT, BUSY_PORT, IPERF_PORT, RATE_PORT] {
+        let outside = port + HAPROXY_OFFSET;
+        config +=
+            &format!("listen p{port}\n bind :{outside}\n server behind {BEHIND_GATEWAY}:{port}\n");
+    }
+    let file = Path::new(lab::RUN).join("haproxy.cfg");
+    fs::write(&file, config)?;
+    let haproxy = cmd_in(GATEWAY, "haproxy").env("PATH", daemon_path());
+    haproxy.args(["-D", "-f"]).arg(file).ok().map(drop)
 }

@@ -103,8 +103,8 @@ impl Report {
     fn markdown(&self) -> String {
         let rows: Vec<String> = self.rows.iter().map(Row::cells).collect();
         format!(
-            "# Programs, {}\n\n{}\n| path | caches | ns per packet | aim | |\n|---|---|---|---|---|\n\
-             {}\n\n![the table as a picture](programs-{0}.svg)\n",
+            "# Programs, {}\n\n{}\n| path | caches | ns per packet | aim | |\n\
+             |---|---|---|---|---|\n{}\n\n![the table as a picture](programs-{0}.svg)\n",
             self.date,
             self.machine.markdown(),
             rows.join("\n")

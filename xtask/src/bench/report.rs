@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::machine::Machine;
 use super::measure::Sample;
 use super::paths::{Metric, Pair};
+use super::plot::{self, Line};
 use super::statistics::{Comparison, Summary};
 
 /// A whole run.
@@ -25,9 +26,9 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 pub struct PairResult {
     /// What is looked at.
-    pub measured: &'static str,
+    pub measured: String,
     /// What it is compared with.
-    pub baseline: &'static str,
+    pub baseline: String,
     /// In the order in which they were measured.
     pub rounds: Vec<Round>,
     /// One for each metric.
@@ -35,7 +36,7 @@ pub struct PairResult {
 }
 
 /// Two measurements right after each other.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Round {
     /// Of the baseline.
     pub baseline: Sample,
@@ -60,11 +61,12 @@ pub struct Row {
 impl PairResult {
     /// Sums a pair's rounds up.
     pub fn new(pair: &Pair, rounds: Vec<Round>) -> Self {
-        let rows = Metric::ALL.into_iter().filter_map(|metric| {
-            let figures: Vec<(f64, f64)> = rounds
-                .iter()
-                .map(|round| (round.baseline.get(metric), round.measured.get(metric)))
-                .collect();
+        let rows = pair.metrics.iter().filter_map(|&metric| {
+            let both = |round: &Round| {
+                let of = |sample: &Sample| sample.figures.get(&metric).copied();
+                of(&round.baseline).zip(of(&round.measured))
+            };
+            let figures: Vec<(f64, f64)> = rounds.iter().filter_map(both).collect();
             let comparison = Comparison::of(&figures)?;
             let aim = pair
                 .aims
@@ -130,6 +132,10 @@ impl Report {
         );
         text.push_str(&self.table());
         text.push_str(&format!("\n{}\n", self.verdict()));
+        text.push_str(&format!(
+            "\n![the ratios as a picture](datapath-{}.svg)\n",
+            self.date
+        ));
         text
     }
 
@@ -142,7 +148,7 @@ impl Report {
         for result in &self.results {
             for (position, row) in result.rows.iter().enumerate() {
                 let (measured, baseline) = if position == 0 {
-                    (result.measured, result.baseline)
+                    (result.measured.as_str(), result.baseline.as_str())
                 } else {
                     ("", "")
                 };
@@ -150,6 +156,18 @@ impl Report {
             }
         }
         text
+    }
+
+    /// The ratios of all pairs as a picture.
+    pub fn plot(&self) -> String {
+        let lines = self.results.iter().flat_map(|result| {
+            result.rows.iter().map(|row| Line {
+                label: format!("{}: {}", result.measured, row.metric),
+                span: row.comparison.ratio,
+                aim: row.aim,
+            })
+        });
+        plot::svg("ratio", &lines.collect::<Vec<_>>())
     }
 
     /// How many aims were hit.
@@ -176,11 +194,14 @@ mod tests {
     use crate::bench::paths::Route;
 
     fn sample(p50_us: f64, gbit_per_s: f64) -> Sample {
+        let figures = [
+            (Metric::P50, p50_us),
+            (Metric::P99, 2.0 * p50_us),
+            (Metric::Throughput, gbit_per_s),
+        ];
         Sample {
             load: 0.5,
-            p50_us,
-            p99_us: 2.0 * p50_us,
-            gbit_per_s,
+            figures: figures.into(),
         }
     }
 
@@ -188,6 +209,7 @@ mod tests {
         let pair = Pair {
             baseline: Route::Underlay,
             measured: Route::TaskThere,
+            metrics: &[Metric::P50, Metric::P99, Metric::Throughput],
             aims: &[(Metric::P50, 1.12), (Metric::Throughput, 0.90)],
         };
         let rounds = [(11.0, 8.0), (12.0, 7.0), (10.5, 6.0)].map(|(p50, gbit)| Round {
@@ -240,7 +262,7 @@ mod tests {
     #[test]
     fn json_has_every_single_measurement() {
         let json = serde_json::to_value(report()).unwrap();
-        assert_eq!(json["results"][0]["rounds"][1]["measured"]["p50_us"], 12.0);
+        assert_eq!(json["results"][0]["rounds"][1]["measured"]["p50"], 12.0);
         assert_eq!(json["results"][0]["rows"][2]["metric"], "throughput");
         assert_eq!(json["results"][0]["rows"][2]["hit"], false);
         assert_eq!(

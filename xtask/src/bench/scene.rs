@@ -1,7 +1,8 @@
 //! The scene: a lab with everything that routes lead to, and each route as a client's command.
 //!
 //! Two hosts. `caller` and `near` run on the first, `far` on the second; both servers are
-//! published. Next to them plain namespaces and containers of the engine's own.
+//! published. Next to them plain namespaces, containers of the engine's own, and two more hosts
+//! whose engines are a Docker swarm.
 //!
 //! The containers only sleep: clients and servers are processes of the machine that were put into
 //! their network namespaces. A container's cgroups and system call filter cost time too, and a
@@ -9,7 +10,8 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::measure::{IPERF_PORT, SOCKPERF_PORT, serve};
+use super::many::{self, Many};
+use super::measure::{BUSY_PORT, IPERF_PORT, SOCKPERF_PORT, serve};
 use super::paths::Route;
 use super::plain;
 use crate::lab::place::{Place, inspect};
@@ -19,6 +21,8 @@ use crate::story::cluster::{Cluster, Task};
 const NETWORK: &str = "bench";
 const BRIDGED_CLIENT: &str = "bridged-client";
 const BRIDGED_SERVER: &str = "bridged-server";
+const OVERLAY_CLIENT: &str = "overlay-client";
+const OVERLAY_SERVER: &str = "overlay-server";
 /// Image and command of every container.
 const SLEEP: &str = "busybox:1.35 sleep 1000000";
 /// Added to a server's port where it is published; below the ports that clients get.
@@ -33,28 +37,31 @@ pub struct Probe {
     pub place: Place,
     /// The address it connects to.
     pub address: String,
-    /// The port that leads to sockperf's server.
-    pub sockperf_port: u16,
-    /// The port that leads to iperf3's server.
-    pub iperf_port: u16,
+    /// Where the servers run.
+    pub server: Place,
+    /// Added to a server's port on this route.
+    offset: u16,
 }
 
 impl Probe {
-    fn new(place: Place, address: String) -> Self {
+    /// A route from a place to an address, which leads to the servers of another place.
+    pub fn new(place: Place, address: String, server: Place) -> Self {
         Self {
             place,
             address,
-            sockperf_port: SOCKPERF_PORT,
-            iperf_port: IPERF_PORT,
+            server,
+            offset: 0,
         }
     }
 
-    fn published(self, offset: u16) -> Self {
-        Self {
-            sockperf_port: SOCKPERF_PORT + offset,
-            iperf_port: IPERF_PORT + offset,
-            ..self
-        }
+    /// The same with ports that are published so far above those of the servers.
+    pub fn published(self, offset: u16) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// Where a server's port is found on this route.
+    pub fn port(&self, port: u16) -> u16 {
+        port + self.offset
     }
 }
 
@@ -64,59 +71,84 @@ pub struct Scene {
     lab: Lab,
     first: Host,
     second: Host,
+    /// Two hosts whose engines form a swarm of their own.
+    docker: [Host; 2],
+    _many: Many,
 }
 
 impl Scene {
     /// Builds it.
     pub fn build() -> Result<Self> {
-        let lab = Lab::up(Options::swarm(2))?;
-        let &[first, second] = lab.hosts() else {
-            bail!("the lab should have two hosts");
+        let lab = Lab::up(Options {
+            bystanders: 2,
+            ..Options::swarm(4)
+        })?;
+        let &[first, second, third, fourth] = lab.hosts() else {
+            bail!("the lab should have four hosts");
         };
         plain::create()?;
         serve(&Place::Host(second))?;
         create_services(first, second)?;
-        let cluster = Cluster::new(lab.hosts());
+        let cluster = Cluster::new(&[first, second]);
         for (service, host) in [("near", first), ("far", second)] {
             serve(&Place::container(host, &cluster.only(service)?.container)?)?;
         }
         create_containers(second)?;
         serve(&Place::container(second, BRIDGED_SERVER)?)?;
-        Ok(Self { lab, first, second })
+        let docker = [third, fourth];
+        create_overlay(docker)?;
+        serve(&Place::container(fourth, OVERLAY_SERVER)?)?;
+        Ok(Self {
+            lab,
+            first,
+            second,
+            docker,
+            _many: many::create()?,
+        })
     }
 
     /// How a route is entered.
     pub fn probe(&self, route: Route) -> Result<Probe> {
         let (first, second) = (self.first, self.second);
-        let cluster = Cluster::new(self.lab.hosts());
-        let from_task = |address| {
-            let caller = cluster.only("caller")?;
-            let place = Place::container(first, &caller.container)?;
-            Ok(Probe::new(place, address))
-        };
+        let cluster = Cluster::new(&[first, second]);
+        let task = |host, service| Place::container(host, &cluster.only(service)?.container);
+        let near = || task(first, "near");
+        let far = || task(second, "far");
+        let from_task = |address, server| Ok(Probe::new(task(first, "caller")?, address, server));
         let from_outside = |host: Host| {
-            Probe::new(Place::Namespace(CLIENT.to_owned()), host.address()).published(FAR_PUBLISHED)
+            let client = Place::Namespace(CLIENT.to_owned());
+            Ok(Probe::new(client, host.address(), far()?).published(FAR_PUBLISHED))
         };
-        let from_host = |host, address| Probe::new(Place::Host(host), address);
         let own = || "127.0.0.1".to_owned();
         match route {
             Route::Underlay => Ok(plain::underlay()),
             Route::Veth => Ok(plain::veth()),
             Route::Loopback => Ok(plain::loopback()),
             Route::NftDnat => Ok(plain::dnat()),
-            Route::HostToHost => Ok(from_host(first, second.address())),
-            Route::TaskHere => from_task(address(&cluster, &cluster.only("near")?)?),
-            Route::TaskThere => from_task(address(&cluster, &cluster.only("far")?)?),
-            Route::VipHere => from_task(cluster.vip("near", NETWORK)?),
-            Route::VipThere => from_task(cluster.vip("far", NETWORK)?),
-            Route::PublishedDirect => Ok(from_outside(second)),
-            Route::PublishedThrough => Ok(from_outside(first)),
-            Route::PublishedLoopback => Ok(from_host(first, own()).published(NEAR_PUBLISHED)),
-            Route::DockerProxy => Ok(from_host(second, own()).published(DOCKER_PUBLISHED)),
-            Route::DockerBridge => Ok(Probe::new(
-                Place::container(second, BRIDGED_CLIENT)?,
-                inspect(second, BRIDGED_SERVER, "{{.NetworkSettings.IPAddress}}")?,
-            )),
+            Route::HaProxy => Ok(plain::haproxy()),
+            Route::Ours(count) => Ok(many::ours(count)),
+            Route::Nft(count) => Ok(many::nft(count)),
+            Route::HostToHost => {
+                let server = Place::Host(second);
+                Ok(Probe::new(Place::Host(first), second.address(), server))
+            }
+            Route::TaskHere => from_task(address(&cluster, &cluster.only("near")?)?, near()?),
+            Route::TaskThere => from_task(address(&cluster, &cluster.only("far")?)?, far()?),
+            Route::VipHere => from_task(cluster.vip("near", NETWORK)?, near()?),
+            Route::VipThere => from_task(cluster.vip("far", NETWORK)?, far()?),
+            Route::PublishedDirect => from_outside(second),
+            Route::PublishedThrough => from_outside(first),
+            Route::PublishedLoopback => {
+                let probe = Probe::new(Place::Host(first), own(), near()?);
+                Ok(probe.published(NEAR_PUBLISHED))
+            }
+            Route::DockerProxy => {
+                let server = Place::container(second, BRIDGED_SERVER)?;
+                let probe = Probe::new(Place::Host(second), own(), server);
+                Ok(probe.published(DOCKER_PUBLISHED))
+            }
+            Route::DockerBridge => between([second; 2], BRIDGED_CLIENT, BRIDGED_SERVER),
+            Route::DockerOverlay => between(self.docker, OVERLAY_CLIENT, OVERLAY_SERVER),
         }
     }
 
@@ -124,6 +156,16 @@ impl Scene {
     pub fn end(self) -> Result<()> {
         self.lab.down()
     }
+}
+
+/// From a container to one that is on its only network too.
+fn between(hosts: [Host; 2], client: &str, server: &str) -> Result<Probe> {
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    Ok(Probe::new(
+        Place::container(hosts[0], client)?,
+        inspect(hosts[1], server, format)?,
+        Place::container(hosts[1], server)?,
+    ))
 }
 
 fn address(cluster: &Cluster, task: &Task) -> Result<String> {
@@ -169,8 +211,29 @@ fn create_containers(host: Host) -> Result<()> {
     Ok(())
 }
 
+/// Docker's own swarm of two engines, with a client on one and a server on the other.
+fn create_overlay([manager, worker]: [Host; 2]) -> Result<()> {
+    let engine = |host, words: &str| lab::docker(host, Daemon::Engine).words(words).ok();
+    engine(
+        manager,
+        &format!("swarm init --advertise-addr {}", manager.address()),
+    )?;
+    let token = engine(manager, "swarm join-token --quiet worker")?;
+    let join = format!("swarm join --token {} {}", token.trim(), manager.address());
+    engine(worker, &join)?;
+    engine(
+        manager,
+        &format!("network create --driver overlay --attachable {NETWORK}"),
+    )?;
+    for (host, name) in [(manager, OVERLAY_CLIENT), (worker, OVERLAY_SERVER)] {
+        let run = format!("run --detach --name {name} --network {NETWORK} {SLEEP}");
+        engine(host, &run)?;
+    }
+    Ok(())
+}
+
 fn publish(flag: &str, offset: u16) -> Vec<String> {
-    [SOCKPERF_PORT, IPERF_PORT]
+    [SOCKPERF_PORT, BUSY_PORT, IPERF_PORT]
         .into_iter()
         .flat_map(|port| [flag.to_owned(), format!("{}:{port}", port + offset)])
         .collect()

@@ -25,8 +25,8 @@ use crate::workspace;
 pub use host::{Daemon, Host};
 use layout::Description;
 pub use layout::{
-    CLIENT, DEFAULT_MTU, MAX_NODES, SWITCH, address, address6, client_address, client_address6,
-    kept_logs, netns, switch_address,
+    CLIENT, DEFAULT_MTU, MAX_NODES, RUN, SWITCH, address, address6, client_address,
+    client_address6, kept_logs, netns, switch_address,
 };
 use lock::Lock;
 pub use sweep::{leftovers, sweep};
@@ -45,6 +45,8 @@ pub struct Options {
     pub no_init: bool,
     /// Run the engines alone, without orchd.
     pub engines_only: bool,
+    /// How many of the hosts, the last ones, only run an engine and are no part of the swarm.
+    pub bystanders: u8,
     /// Largest packet on the hosts' network, in bytes.
     pub mtu: u16,
 }
@@ -57,6 +59,7 @@ impl Options {
             managers: 1,
             no_init: true,
             engines_only: false,
+            bystanders: 0,
             mtu: DEFAULT_MTU,
         }
     }
@@ -136,17 +139,21 @@ impl Lab {
 
     fn start(&self, options: Options) -> Result<()> {
         links::create(options.nodes, options.mtu)?;
+        let members = match options.engines_only {
+            true => &[],
+            false => &self.hosts[..usize::from(options.nodes - options.bystanders)],
+        };
         self.on_all(|host| {
             host.boot(options.nodes)?;
             daemons::start(host, Daemon::Engine)?;
             images::import(host)?;
-            if !options.engines_only {
+            if members.contains(&host) {
                 daemons::start(host, Daemon::Orchd)?;
             }
             Ok(())
         })?;
         if !options.no_init && !options.engines_only {
-            cluster::form(&self.hosts, usize::from(options.managers))?;
+            cluster::form(members, usize::from(options.managers))?;
             Description {
                 nodes: options.nodes,
                 managers: options.managers,
