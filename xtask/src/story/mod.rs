@@ -5,7 +5,7 @@
 
 pub mod cluster;
 mod crash;
-mod names;
+pub mod names;
 mod overlay;
 mod publish;
 mod scale;
