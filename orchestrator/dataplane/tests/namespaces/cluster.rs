@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use orch_core::ids::NetworkId;
 use orch_core::network::{
-    Backend, DesiredNetwork, Frontend, OverlayNetwork, Pool, Protocol, Subnet, Vni,
+    Backend, DesiredNetwork, Family, Frontend, OverlayNetwork, Pool, Protocol, Subnet, Vni,
 };
 
-use crate::lab::{Container, Host, Lab, SECOND_VNI, VNI, overlay, second};
+use crate::lab::{Container, Host, Lab, SECOND_VNI, TWIN_VNI, VNI, overlay, overlay_v6, second};
 
 /// The virtual address that tests use.
 pub const VIP: u8 = 200;
@@ -24,19 +24,28 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// Two networks and no tasks.
+    /// Three networks and no tasks.
     pub fn new(lab: &'a Lab) -> Self {
-        let network = |number, range: &str, gateway| OverlayNetwork {
+        let subnet = |range: &str, gateway| Subnet {
+            range: range.parse().unwrap(),
+            gateway,
+        };
+        let network = |number, subnets| OverlayNetwork {
             id: NetworkId::from_random(number),
-            subnets: vec![Subnet {
-                range: range.parse().unwrap(),
-                gateway,
-            }],
+            subnets,
             internal: false,
         };
+        let both = vec![
+            subnet("10.0.10.0/24", overlay(1)),
+            subnet("fd00:10::/64", overlay_v6(1)),
+        ];
         let networks = [
-            (VNI, network(1, "10.0.10.0/24", overlay(1))),
-            (SECOND_VNI, network(2, "10.0.11.0/24", second(1))),
+            (VNI, network(1, both.clone())),
+            (
+                SECOND_VNI,
+                network(2, vec![subnet("10.0.11.0/24", second(1))]),
+            ),
+            (TWIN_VNI, network(3, both)),
         ];
         let desired = DesiredNetwork {
             version: 0,
@@ -83,31 +92,35 @@ impl<'a> Cluster<'a> {
         self
     }
 
-    /// Adds a task's address.
+    /// Adds a task's addresses.
     pub fn endpoint(&mut self, container: &Container, host: &Host) -> &mut Self {
-        self.desired
-            .endpoints
-            .insert((VNI, container.address), host.address);
+        let vni = container.attachment.vni;
+        for address in [container.address, container.address_v6] {
+            self.desired.endpoints.insert((vni, address), host.address);
+        }
         self
     }
 
-    /// Sets the backends of the virtual address.
+    /// Sets the backends of the virtual addresses.
     pub fn vip(&mut self, backends: &[&Container]) -> &mut Self {
-        let frontend = Frontend::Vip {
-            vni: VNI,
-            address: overlay(VIP),
-        };
-        self.frontend(frontend, backends, None)
+        for address in [overlay(VIP), overlay_v6(VIP)] {
+            let frontend = Frontend::Vip { vni: VNI, address };
+            self.frontend(frontend, backends, None);
+        }
+        self
     }
 
     /// Sets the backends of the published port.
     pub fn publish(&mut self, protocol: Protocol, backends: &[&Container]) -> &mut Self {
-        let frontend = Frontend::Published {
-            protocol,
-            port: PUBLISHED,
-            address: Ipv4Addr::UNSPECIFIED.into(),
-        };
-        self.frontend(frontend, backends, Some(PORT))
+        for family in Family::ALL {
+            let frontend = Frontend::Published {
+                protocol,
+                port: PUBLISHED,
+                address: family.unspecified(),
+            };
+            self.frontend(frontend, backends, Some(PORT));
+        }
+        self
     }
 
     fn frontend(
@@ -116,9 +129,13 @@ impl<'a> Cluster<'a> {
         backends: &[&Container],
         port: Option<u16>,
     ) -> &mut Self {
+        let (Frontend::Vip { address, .. } | Frontend::Published { address, .. }) = frontend;
         let backend = |container: &&Container| Backend {
             vni: VNI,
-            address: container.address,
+            address: match Family::of(address) {
+                Family::V4 => container.address,
+                Family::V6 => container.address_v6,
+            },
             port,
         };
         let pool = Pool {

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,6 +22,8 @@ use tokio::runtime::{Builder, Runtime};
 pub const VNI: Vni = Vni(4096);
 /// The second network, of which some containers are too.
 pub const SECOND_VNI: Vni = Vni(4097);
+/// A network with the ranges of the first one.
+pub const TWIN_VNI: Vni = Vni(4098);
 /// What all names of namespaces begin with.
 const PREFIX: &str = "orchdp-";
 /// Where namespaces have their files.
@@ -45,26 +47,41 @@ pub struct Lab {
 impl Lab {
     /// Makes a lab whose hosts all have an open data plane.
     pub fn new(hosts: u8) -> Self {
+        Self::with_nodes(hosts, &[underlay, underlay_v6])
+    }
+
+    /// The same with hosts that have IPv6 only, tunnels included.
+    pub fn over_ipv6(hosts: u8) -> Self {
+        Self::with_nodes(hosts, &[underlay_v6])
+    }
+
+    /// The first kind of address is that of the nodes.
+    fn with_nodes(hosts: u8, kinds: &[fn(u8) -> IpAddr]) -> Self {
         prepare();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let bpf = BpfFs::mount(number);
         let switch = Namespace::new(format!("{PREFIX}{number}-switch"));
         switch.ip("link add br0 type bridge");
         switch.ip("link set br0 up");
-        let plug = |name: &str, last: u8| {
+        let plug = |name: &str, last: u8, kinds: &[fn(u8) -> IpAddr]| {
             let namespace = Namespace::new(format!("{PREFIX}{number}-{name}"));
             switch.ip(&format!(
                 "link add {name} type veth peer name eth0 netns {}",
                 namespace.name()
             ));
             switch.ip(&format!("link set {name} master br0 up"));
-            namespace.ip(&format!("addr add {}/24 dev eth0", underlay(last)));
+            for kind in kinds {
+                namespace.add_address(kind(last), "eth0");
+            }
             namespace.ip("link set eth0 up");
             namespace
         };
-        let client = plug("client", 100);
+        let client = plug("client", 100, &[underlay, underlay_v6]);
         let hosts: Vec<Host> = (1..=hosts)
-            .map(|last| Host::new(plug(&format!("h{last}"), last), last, &bpf))
+            .map(|last| {
+                let namespace = plug(&format!("h{last}"), last, kinds);
+                Host::new(namespace, last, kinds[0](last), &bpf)
+            })
             .collect();
         Self {
             hosts,
@@ -80,9 +97,19 @@ pub fn underlay(last: u8) -> IpAddr {
     Ipv4Addr::new(10, 231, 0, last).into()
 }
 
+/// The same of IPv6.
+pub fn underlay_v6(last: u8) -> IpAddr {
+    Ipv6Addr::new(0xfd00, 0x231, 0, 0, 0, 0, 0, last.into()).into()
+}
+
 /// Address of a task, of a VIP or of the gateway (1) in the overlay.
 pub fn overlay(last: u8) -> IpAddr {
     Ipv4Addr::new(10, 0, 10, last).into()
+}
+
+/// The same of IPv6.
+pub fn overlay_v6(last: u8) -> IpAddr {
+    Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0, last.into()).into()
 }
 
 /// Address of a task or of the gateway (1) in the second network.
@@ -105,7 +132,7 @@ pub struct Host {
 type Job = Box<dyn FnOnce(&Runtime, &mut Option<DataPlane>) + Send>;
 
 impl Host {
-    fn new(namespace: Namespace, last: u8, bpf: &BpfFs) -> Self {
+    fn new(namespace: Namespace, last: u8, address: IpAddr, bpf: &BpfFs) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let enter = namespace.clone();
         let thread = thread::spawn(move || {
@@ -118,7 +145,7 @@ impl Host {
         });
         let host = Self {
             namespace,
-            address: underlay(last),
+            address,
             bpf_dir: bpf.path.join(format!("h{last}")),
             jobs: Some(jobs),
             thread: Some(thread),
@@ -177,14 +204,23 @@ impl Host {
 
     /// Starts a container with an endpoint on the overlay.
     pub fn container(&self, last: u8) -> Container {
+        self.container_on(VNI, last)
+    }
+
+    /// Starts a container with an endpoint on a network with the overlay's ranges.
+    pub fn container_on(&self, vni: Vni, last: u8) -> Container {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let namespace = Namespace::new(format!("{PREFIX}{number}-c{last}"));
         let sandbox = format!("sandbox-{number}");
-        let attachment = self.attach(&namespace, sandbox, VNI, overlay(last), "eth0");
-        namespace.ip(&format!("route add default via {}", overlay(1)));
+        let (address, address_v6) = (overlay(last), overlay_v6(last));
+        let attachment = self.attach(&namespace, sandbox, vni, &[address, address_v6], "eth0");
+        for gateway in [overlay(1), overlay_v6(1)] {
+            namespace.ip(&format!("route add default via {gateway}"));
+        }
         Container {
             namespace,
-            address: overlay(last),
+            address,
+            address_v6,
             attachment,
         }
     }
@@ -193,7 +229,13 @@ impl Host {
     pub fn connect(&self, container: &Container, last: u8) -> IpAddr {
         let sandbox = container.attachment.sandbox_id.clone();
         let address = second(last);
-        self.attach(&container.namespace, sandbox, SECOND_VNI, address, "eth1");
+        self.attach(
+            &container.namespace,
+            sandbox,
+            SECOND_VNI,
+            &[address],
+            "eth1",
+        );
         address
     }
 
@@ -203,7 +245,7 @@ impl Host {
         namespace: &Namespace,
         sandbox_id: String,
         vni: Vni,
-        address: IpAddr,
+        addresses: &[IpAddr],
         name: &str,
     ) -> Attachment {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -211,9 +253,9 @@ impl Host {
             endpoint_id: format!("{number:011x}").repeat(5),
             sandbox_id,
             vni,
-            v4: address.to_string().parse().ok(),
-            v6: None,
-            mac: Attachment::mac_address(address),
+            v4: addresses.iter().find_map(|ip| ip.to_string().parse().ok()),
+            v6: addresses.iter().find_map(|ip| ip.to_string().parse().ok()),
+            mac: Attachment::mac_address(addresses[0]),
         };
         let wanted = attachment.clone();
         let device = self.run(move |runtime, plane| {
@@ -224,7 +266,9 @@ impl Host {
         let target = namespace.name();
         self.namespace
             .ip(&format!("link set {device} netns {target} name {name}"));
-        namespace.ip(&format!("addr add {address}/24 dev {name}"));
+        for address in addresses {
+            namespace.add_address(*address, name);
+        }
         namespace.ip(&format!("link set {name} up"));
         attachment
     }
@@ -244,8 +288,10 @@ impl Drop for Host {
 pub struct Container {
     /// Its namespace.
     pub namespace: Namespace,
-    /// Its address in the overlay.
+    /// Its IPv4 address in the overlay.
     pub address: IpAddr,
+    /// Its IPv6 address there.
+    pub address_v6: IpAddr,
     /// Its endpoint.
     pub attachment: Attachment,
 }
@@ -274,6 +320,16 @@ impl Namespace {
         let mut command = vec!["ip", "-n", self.name()];
         command.extend(arguments.split(' '));
         shell(&command)
+    }
+
+    /// Puts an address on a device, in a range of the usual size. As engines do, it does not wait
+    /// for somebody to say that the address is taken.
+    fn add_address(&self, address: IpAddr, device: &str) {
+        let words = match address {
+            IpAddr::V4(_) => format!("addr add {address}/24 dev {device}"),
+            IpAddr::V6(_) => format!("addr add {address}/64 dev {device} nodad"),
+        };
+        self.ip(&words);
     }
 
     /// Sends echo requests from it. `arguments` are those of `ping`.

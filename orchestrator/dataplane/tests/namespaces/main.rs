@@ -5,6 +5,7 @@
 
 mod cluster;
 mod healing;
+mod ipv6;
 mod lab;
 mod lifecycle;
 mod networks;

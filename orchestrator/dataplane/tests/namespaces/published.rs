@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use orch_core::network::Protocol;
 
 use crate::cluster::{Cluster, PORT, PUBLISHED};
-use crate::lab::{Lab, underlay};
+use crate::lab::{Lab, underlay, underlay_v6};
 use crate::sockets::{Server, UdpServer, connect, greeting, talk, udp_ask};
 
 #[test]
@@ -57,26 +57,35 @@ fn a_published_port_is_reached_from_the_hosts_themselves() {
         IpAddr::from(Ipv4Addr::LOCALHOST),
         Ipv6Addr::LOCALHOST.into(),
     ];
-    for (host, other) in [(one, two), (two, one)] {
+    for (host, other, last) in [(one, two, 1), (two, one, 2)] {
         for address in loopback.into_iter().chain([host.address, other.address]) {
+            let own = if address.is_ipv4() {
+                host.address
+            } else {
+                underlay_v6(last)
+            };
             let stream = connect(&host.namespace, address, PUBLISHED)
                 .unwrap_or_else(|error| panic!("{} to {address}: {error}", host.address));
-            assert_eq!(
-                greeting(&stream),
-                format!("task {}", host.address),
-                "to {address}"
-            );
+            assert_eq!(greeting(&stream), format!("task {own}"), "to {address}");
             assert_eq!(stream.peer_addr().unwrap(), (address, PUBLISHED).into());
             talk(&stream, "hello");
-            // The kernel lets no hook turn a single datagram from IPv6 to IPv4.
-            let unconnected = address.is_ipv4().then_some(false);
-            for connected in [true].into_iter().chain(unconnected) {
+            for connected in [true, false] {
                 let answer = udp_ask(&host.namespace, address, PUBLISHED, connected)
                     .unwrap_or_else(|error| panic!("{} to {address}: {error}", host.address));
-                assert_eq!(answer, format!("task {}", host.address), "to {address}");
+                assert_eq!(answer, format!("task {own}"), "to {address}");
             }
         }
     }
+    // A service without IPv6 is reached by `::1` all the same.
+    let second = two.connect(&task, 2);
+    let mut cluster = Cluster::new(&lab);
+    cluster
+        .endpoint(&task, two)
+        .second_endpoint(second, two)
+        .publish_second(Protocol::Tcp, second)
+        .apply();
+    let stream = connect(&one.namespace, loopback[1], PUBLISHED).unwrap();
+    assert_eq!(greeting(&stream), format!("task {}", one.address));
     // Ports that are not published are the hosts' own.
     let _own = Server::start(&one.namespace, "own", PORT);
     let stream = connect(&one.namespace, loopback[0], PORT).unwrap();

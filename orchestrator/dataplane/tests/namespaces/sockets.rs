@@ -1,7 +1,7 @@
 //! Servers inside containers, and clients that talk to them.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -23,7 +23,8 @@ pub struct Server {
 impl Server {
     /// Starts in `namespace`.
     pub fn start(namespace: &Namespace, name: &str, port: u16) -> Self {
-        let any = (Ipv4Addr::UNSPECIFIED, port);
+        // Takes IPv4, too.
+        let any = (Ipv6Addr::UNSPECIFIED, port);
         let listener = namespace.run(|| TcpListener::bind(any)).unwrap();
         let accepting = listener.try_clone().unwrap();
         let name = name.to_owned();
@@ -43,7 +44,7 @@ impl Server {
 
 fn serve(stream: &TcpStream, name: &str, peer: SocketAddr) -> io::Result<()> {
     let mut writer = stream.try_clone()?;
-    writeln!(writer, "{name} {}", peer.ip())?;
+    writeln!(writer, "{name} {}", peer.ip().to_canonical())?;
     for line in BufReader::new(stream).lines() {
         writeln!(writer, "{}", line?)?;
     }
@@ -70,7 +71,7 @@ impl UdpServer {
     pub fn start(namespace: &Namespace, name: &str, port: u16) -> Self {
         let bind = |port| {
             namespace
-                .run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
+                .run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)))
                 .unwrap()
         };
         let socket = bind(port);
@@ -81,12 +82,11 @@ impl UdpServer {
                 if length == 0 {
                     return;
                 }
-                socket
-                    .send_to(format!("{name} {}", peer.ip()).as_bytes(), peer)
-                    .unwrap();
+                let answer = format!("{name} {}", peer.ip().to_canonical());
+                socket.send_to(answer.as_bytes(), peer).unwrap();
             }
         });
-        let address = (Ipv4Addr::LOCALHOST, port).into();
+        let address = (Ipv6Addr::LOCALHOST, port).into();
         Self {
             stop: bind(0),
             address,
@@ -146,7 +146,7 @@ pub fn udp_ask(
     let target = SocketAddr::new(address, port);
     let any: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     namespace.run(|| {
         let socket = UdpSocket::bind((any, 0))?;

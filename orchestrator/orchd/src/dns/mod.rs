@@ -2,7 +2,7 @@
 //!
 //! A task asks its gateway, port 53. Names of the cluster are answered by the data plane before a
 //! question gets here, but for questions over TCP, which follow an answer that was cut, and for
-//! names that are too long for its map. Everything else that arrives at [`ADDRESS`] on the host
+//! names that are too long for its map. Everything else that arrives at [`ADDRESSES`] on the host
 //! link is forwarded to the host's resolvers. The module owns that forwarding; what a name of the
 //! cluster stands for it asks the owner of the data plane.
 
@@ -11,7 +11,7 @@ mod message;
 mod resolvers;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +26,12 @@ use message::{NoQuestion, Question};
 
 use crate::netplane::{Asked, NetPlane};
 
-/// The host's end of the host link, where the data plane delivers questions to a gateway.
-pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 42, 1);
+/// The host's end of the host link, where the data plane delivers questions to a gateway: of IPv4
+/// and of IPv6.
+pub const ADDRESSES: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 42, 1)),
+    IpAddr::V6(Ipv6Addr::new(0xfd6f, 0x7263, 0x6864, 0, 0, 0, 0, 1)),
+];
 
 const PORT: u16 = 53;
 /// Questions under way at once; further ones wait in the socket's buffer.
@@ -47,8 +51,10 @@ const MESSAGE_BYTES_MAX: usize = 65_535;
 /// Serves until `shutdown`. An address that is taken by another program is tried again for ever:
 /// tasks reach the cluster's names meanwhile.
 pub async fn serve(plane: NetPlane, shutdown: CancellationToken) {
-    let address = SocketAddr::from((ADDRESS, PORT));
-    shutdown.run_until_cancelled(serve_at(address, plane)).await;
+    let [v4, v6] = ADDRESSES.map(|address| serve_at(SocketAddr::new(address, PORT), plane.clone()));
+    shutdown
+        .run_until_cancelled(async { tokio::join!(v4, v6) })
+        .await;
 }
 
 /// Whether the host asks a resolver on its own loopback, where only the host can ask it.
@@ -64,7 +70,10 @@ async fn serve_at(address: SocketAddr, plane: NetPlane) {
             Ok(sockets) => break sockets,
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(%address, %error, "tasks resolve no outside names: cannot bind");
+                    tracing::warn!(
+                        %address, %error,
+                        "tasks that ask here resolve no outside names: cannot bind"
+                    );
                 }
                 tokio::time::sleep(BIND_PAUSE).await;
             }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{ADDRESS, PORT};
+use super::{ADDRESSES, PORT};
 
 const FILE: &str = "/etc/resolv.conf";
 
@@ -18,7 +18,7 @@ pub async fn of_host() -> Vec<SocketAddr> {
     }
 }
 
-/// The `nameserver` lines, but for our own address: a question must not come back.
+/// The `nameserver` lines, but for our own addresses: a question must not come back.
 fn parse(text: &str) -> Vec<SocketAddr> {
     text.lines()
         .filter_map(|line| {
@@ -29,7 +29,7 @@ fn parse(text: &str) -> Vec<SocketAddr> {
         })
         // A zone (`fe80::1%eth0`) names a link of the host; the rest is the address.
         .filter_map(|address| address.split('%').next()?.parse::<IpAddr>().ok())
-        .filter(|address| *address != IpAddr::V4(ADDRESS))
+        .filter(|address| !ADDRESSES.contains(address))
         .map(|address| SocketAddr::new(address, PORT))
         .collect()
 }
@@ -51,7 +51,9 @@ mod tests {
 
     #[test]
     fn we_never_ask_ourselves() {
-        assert_eq!(parse(&format!("nameserver {ADDRESS}\n")), []);
+        for address in ADDRESSES {
+            assert_eq!(parse(&format!("nameserver {address}\n")), []);
+        }
         assert_eq!(parse(""), []);
     }
 }

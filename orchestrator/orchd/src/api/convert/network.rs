@@ -148,6 +148,7 @@ pub fn render_for_task(network: &Network) -> Value {
             "Internal": spec.internal,
             "Attachable": spec.attachable,
             "Ingress": spec.ingress,
+            "IPv6Enabled": spec.ipv6,
             "IPAMOptions": {
                 "Driver": { "Name": IPAM_DRIVER },
                 "Configs": encode_ranges(&spec.ipam),
