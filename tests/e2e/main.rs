@@ -7,6 +7,7 @@ mod harness;
 mod joining;
 mod lab;
 mod matrix;
+mod observability;
 mod service_options;
 mod story;
 mod unfit;

@@ -3,17 +3,25 @@
 //! Every check tries the real thing where that leaves nothing behind: a device is made and
 //! removed, a port is bound and freed, the programs are shown to the verifier.
 
+mod config;
+mod owners;
+mod probes;
+mod surroundings;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::net::UdpSocket;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::{process, thread};
 
 use aya::util::KernelVersion;
+use ipnet::IpNet;
 use rtnetlink::LinkVeth;
 
 use crate::netlink::{DeviceKind, Netlink};
-use crate::{Error, devices, links, mounts, programs};
+use crate::{Error, devices, links, mounts, outside, programs};
+use owners::Transport;
 
 /// The oldest kernel that the programs are tried on. Whether they load is seen by loading them.
 const KERNEL_MIN: KernelVersion = KernelVersion::new(6, 1, 0);
@@ -26,22 +34,48 @@ const CAPABILITIES: [(u32, &str); 3] = [
 /// Name of the devices that are made for a moment; the second one is a peer.
 const PROBE: [&str; 2] = ["orch-probe", "orch-probe-p"];
 
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// All is well.
+    Ok,
+    /// The host can be a node, but something will not be as it should.
+    Warning,
+    /// The host cannot be a node.
+    Failure,
+}
+
+impl Severity {
+    /// A word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failure => "failure",
+        }
+    }
+}
+
 /// The outcome of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// What was checked.
     pub name: String,
-    /// Whether the host has it.
-    pub passed: bool,
+    /// How it ended.
+    pub severity: Severity,
     /// What was found.
     pub detail: String,
-    /// What to do about it; empty when it passed.
+    /// What to do about it; empty when all is well.
     pub fix: String,
 }
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = if self.passed { '✔' } else { '✘' };
+        let mark = match self.severity {
+            Severity::Ok => '✔',
+            Severity::Warning => '!',
+            Severity::Failure => '✘',
+        };
         write!(f, "{mark} {}: {}", self.name, self.detail)?;
         if self.fix.is_empty() {
             Ok(())
@@ -52,39 +86,61 @@ impl fmt::Display for Check {
 }
 
 impl Check {
-    fn new(name: impl Into<String>, found: Result<String, String>, fix: &str) -> Self {
-        let (passed, detail) = match found {
-            Ok(detail) => (true, detail),
-            Err(detail) => (false, detail),
-        };
-        let fix = if passed {
-            String::new()
-        } else {
-            fix.to_owned()
+    /// A check that found something good, or a failure that `fix` mends.
+    pub fn new(name: impl Into<String>, found: Result<String, String>, fix: &str) -> Self {
+        let (severity, detail, fix) = match found {
+            Ok(detail) => (Severity::Ok, detail, ""),
+            Err(detail) => (Severity::Failure, detail, fix),
         };
         Self {
             name: name.into(),
-            passed,
+            severity,
             detail,
-            fix,
+            fix: fix.to_owned(),
         }
+    }
+
+    /// The same, but what it found is no reason to refuse the host.
+    pub fn at_most_warning(self) -> Self {
+        let severity = self.severity.min(Severity::Warning);
+        Self { severity, ..self }
+    }
+
+    /// Whether the host cannot be a node because of it.
+    pub fn failed(&self) -> bool {
+        self.severity == Severity::Failure
     }
 }
 
-/// Checks this host, in its current network namespace: one entry per check. `vxlan_port` is the
-/// UDP port that tunnels are to use, `bpf_dir` where maps are to be pinned.
+/// What a host is checked for.
+#[derive(Debug, Clone)]
+pub struct Purpose<'a> {
+    /// UDP port that tunnels are to use.
+    pub vxlan_port: u16,
+    /// TCP port of node-to-node calls that is to be taken; `None` if it is not, or is already.
+    pub manager_port: Option<u16>,
+    /// Where maps are to be pinned.
+    pub bpf_dir: &'a Path,
+    /// Ranges that the cluster gives to networks, or gave.
+    pub ranges: &'a [IpNet],
+}
+
+/// Checks this host, in its current network namespace: one entry per check.
 ///
 /// A BPF file system that is not mounted is mounted on the way. Nothing else is changed.
-pub fn doctor(vxlan_port: u16, bpf_dir: &Path) -> Vec<Check> {
+pub fn doctor(purpose: &Purpose<'_>) -> Vec<Check> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut checks = vec![
         privileges(),
-        kernel_version(),
+        kernel_version(release.trim()),
+        config::check(release.trim()),
         btf(),
-        bpf_fs(bpf_dir),
+        bpf_fs(purpose.bpf_dir),
         cgroup2(),
     ];
-    checks.extend(devices_and_port(vxlan_port));
-    checks.extend(verifier(bpf_dir));
+    checks.extend(probes::checks());
+    checks.extend(devices_and_ports(purpose));
+    checks.extend(verifier(purpose.bpf_dir));
     checks
 }
 
@@ -117,9 +173,8 @@ fn missing_capabilities(status: &str) -> Vec<&'static str> {
         .collect()
 }
 
-fn kernel_version() -> Check {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let release = release.trim().to_owned();
+fn kernel_version(release: &str) -> Check {
+    let release = release.to_owned();
     let new_enough = KernelVersion::current().is_ok_and(|version| version >= KERNEL_MIN);
     let found = if new_enough {
         let way = if links::has_tcx() { "links" } else { "filters" };
@@ -180,12 +235,12 @@ fn cgroup2() -> Check {
 
 /// The checks that need netlink. They run on a thread of their own, because the caller may be on
 /// one that already drives an asynchronous runtime.
-fn devices_and_port(vxlan_port: u16) -> Vec<Check> {
+fn devices_and_ports(purpose: &Purpose<'_>) -> Vec<Check> {
     let probe = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        Ok::<_, std::io::Error>(runtime.block_on(probe_devices(vxlan_port)))
+        Ok::<_, std::io::Error>(runtime.block_on(probe_devices(purpose)))
     };
     let checks = thread::scope(|scope| scope.spawn(probe).join());
     match checks {
@@ -200,7 +255,8 @@ fn devices_and_port(vxlan_port: u16) -> Vec<Check> {
     }
 }
 
-async fn probe_devices(vxlan_port: u16) -> Result<Vec<Check>, Error> {
+async fn probe_devices(purpose: &Purpose<'_>) -> Result<Vec<Check>, Error> {
+    let vxlan_port = purpose.vxlan_port;
     let netlink = Netlink::open()?;
     // Two collect-metadata devices cannot share a port: a tunnel of ours, in use or left by a
     // daemon that crashed, is proof enough and will be adopted.
@@ -220,25 +276,41 @@ async fn probe_devices(vxlan_port: u16) -> Result<Vec<Check>, Error> {
         .await;
     netlink.delete_named(PROBE[0]).await?;
     let made = |made: Result<(), Error>| made.map(|()| "can be made".into()).map_err(text);
-    Ok(vec![
+    let outside = outside::look(&netlink, Ipv4Addr::UNSPECIFIED.into()).await?;
+    let own: BTreeSet<String> = netlink
+        .devices()
+        .await?
+        .into_iter()
+        .filter(devices::is_ours)
+        .map(|device| device.name)
+        .collect();
+    let mut routes = netlink.routes().await?;
+    routes.retain(|route| !own.contains(&route.device));
+    let mut checks = vec![
         Check::new("VXLAN", tunnel, "load or build in kernel module vxlan"),
         Check::new("veth", made(pair), "load or build in kernel module veth"),
         tunnel_port(vxlan_port, ours),
-    ])
+        surroundings::packet_sizes(outside.uplinks.values()),
+        surroundings::address_ranges(purpose.ranges, &routes),
+    ];
+    if let Some(port) = purpose.manager_port {
+        let fix = "another program uses this port, perhaps Docker's own swarm: end it (`docker \
+                   swarm leave`), or choose another port with --listen-addr";
+        let name = "TCP port of the managers";
+        checks.push(owners::check(name, Transport::Tcp, port, fix));
+    }
+    Ok(checks)
 }
 
 fn tunnel_port(port: u16, ours: bool) -> Check {
-    let found = if ours {
-        Ok(format!("{port} is in use by orchd's own tunnel"))
-    } else {
-        let bound = UdpSocket::bind(("0.0.0.0", port));
-        bound
-            .map(|_| format!("{port} is free"))
-            .map_err(|error| format!("{port}: {error}"))
-    };
+    let name = "UDP port of the tunnels";
+    if ours {
+        let found = format!("{port} is in use by orchd's own tunnel");
+        return Check::new(name, Ok(found), "");
+    }
     let fix = "something else uses this port, perhaps an overlay network of Docker: choose \
                another one with `swarm init --data-path-port`";
-    Check::new("UDP port of the tunnels", found, fix)
+    owners::check(name, Transport::Udp, port, fix)
 }
 
 fn verifier(bpf_dir: &Path) -> Vec<Check> {
@@ -289,6 +361,10 @@ mod tests {
             failed.to_string(),
             "✘ kernel: 5.10\n  fix: install a newer one"
         );
+        assert_eq!(
+            failed.at_most_warning().to_string(),
+            "! kernel: 5.10\n  fix: install a newer one"
+        );
         let passed = Check::new("kernel", Ok("6.18".into()), "install a newer one");
         assert_eq!(passed.to_string(), "✔ kernel: 6.18");
     }
@@ -316,15 +392,5 @@ mod tests {
             ["CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_BPF"]
         );
         assert_eq!(missing_capabilities("").len(), CAPABILITIES.len());
-    }
-
-    #[test]
-    fn a_port_in_use_is_found() {
-        let taken = UdpSocket::bind("0.0.0.0:0").unwrap();
-        let port = taken.local_addr().unwrap().port();
-        assert!(!tunnel_port(port, false).passed);
-        assert!(tunnel_port(port, true).passed);
-        drop(taken);
-        assert!(tunnel_port(port, false).passed);
     }
 }

@@ -10,7 +10,7 @@ use std::ffi::CString;
 use std::io;
 use std::mem::size_of;
 use std::net::UdpSocket;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -70,6 +70,102 @@ pub(crate) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     // SAFETY: the attribute is a valid prefix of `union bpf_attr` for this command and holds two
     // descriptors that are open for the length of the call.
     unsafe { bpf(BPF_LINK_UPDATE, &attribute) }.map(drop)
+}
+
+/// `bpf(BPF_PROG_LOAD)`.
+const BPF_PROG_LOAD: libc::c_long = 5;
+/// `bpf(BPF_LINK_CREATE)`.
+const BPF_LINK_CREATE: libc::c_long = 28;
+/// `BPF_CGROUP_INET4_CONNECT` of `enum bpf_attach_type`.
+const CGROUP_INET4_CONNECT: u32 = 10;
+/// Room for what the verifier says of a program of a few instructions.
+const LOG_BYTES: usize = 16 * 1024;
+
+/// A kind of program that can be tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ProgramKind {
+    /// For packets of a device.
+    Classifier,
+    /// For sockets that connect to an IPv4 address.
+    Connect4,
+}
+
+/// The part of `union bpf_attr` that `BPF_PROG_LOAD` reads.
+#[repr(C)]
+struct ProgramLoad {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    ifindex: u32,
+    attach_type: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_LINK_CREATE` reads.
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// Loads a program of a few instructions; or says what the verifier has against it, which is
+/// nothing if it was not asked.
+pub(crate) fn load_program(
+    kind: ProgramKind,
+    instructions: &[u64],
+) -> Result<OwnedFd, (io::Error, String)> {
+    let mut log = vec![0_u8; LOG_BYTES];
+    let (kind, attach_type) = match kind {
+        ProgramKind::Classifier => (3, 0),
+        ProgramKind::Connect4 => (18, CGROUP_INET4_CONNECT),
+    };
+    let attribute = ProgramLoad {
+        kind,
+        instruction_count: u32::try_from(instructions.len()).unwrap_or(u32::MAX),
+        instructions: instructions.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        log_level: 1,
+        log_size: u32::try_from(log.len()).unwrap_or_default(),
+        log: log.as_mut_ptr() as u64,
+        kernel_version: 0,
+        flags: 0,
+        name: [0; 16],
+        ifindex: 0,
+        attach_type,
+    };
+    // SAFETY: the attribute is a valid prefix of `union bpf_attr` for this command; instructions,
+    // licence and log live until the call returns and are as long as is said.
+    match unsafe { bpf(BPF_PROG_LOAD, &attribute) } {
+        // SAFETY: the kernel just opened this descriptor for us; nobody else owns it.
+        Ok(fd) => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        Err(error) => {
+            let said = log.split(|byte| *byte == 0).next().unwrap_or_default();
+            Err((error, String::from_utf8_lossy(said).into_owned()))
+        }
+    }
+}
+
+/// Attaches a program of [`ProgramKind::Connect4`] to a cgroup, until the answer is dropped.
+pub(crate) fn attach_to_cgroup(cgroup: &std::fs::File, program: &OwnedFd) -> io::Result<OwnedFd> {
+    let attribute = LinkCreate {
+        program: descriptor(program.as_fd()),
+        target: descriptor(cgroup.as_fd()),
+        attach_type: CGROUP_INET4_CONNECT,
+        flags: 0,
+    };
+    // SAFETY: the attribute is a valid prefix of `union bpf_attr` for this command and holds two
+    // descriptors that are open for the length of the call.
+    let fd = unsafe { bpf(BPF_LINK_CREATE, &attribute) }?;
+    // SAFETY: the kernel just opened this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The descriptor as the kernel's structures hold it; an open one is never negative.

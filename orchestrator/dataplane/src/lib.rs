@@ -48,7 +48,7 @@ pub mod trace;
 mod wanted;
 
 pub use attachment::Attachment;
-pub use doctor::{Check, doctor};
+pub use doctor::{Check, Purpose, Severity, doctor};
 pub use error::Error;
 pub use events::{FlowDecision, FlowEvent, FlowEvents};
 pub use flows::{FlowEntry, FlowExit, FlowOrigin, FlowState, FlowTables};

@@ -4,7 +4,7 @@
 //! device is for; that is [`crate::devices`]' business.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -16,7 +16,9 @@ use rtnetlink::packet_route::address::{
 use rtnetlink::packet_route::link::{
     InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
-use rtnetlink::packet_route::route::RouteScope;
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteScope, RouteType,
+};
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -214,6 +216,59 @@ impl Netlink {
             .await
             .map_err(Error::netlink(action))
     }
+}
+
+/// A range of addresses and the device that leads there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// The range.
+    pub range: IpNet,
+    /// Name of the device.
+    pub device: String,
+}
+
+impl Netlink {
+    /// The routes of the main table, of both families, as far as they lead to a device.
+    pub async fn routes(&self) -> Result<Vec<Route>, Error> {
+        let devices = self.devices().await?;
+        let device = |index| devices.iter().find(|device| device.index == index);
+        let mut routes = Vec::new();
+        for question in [
+            RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        ] {
+            let answer = self.handle.route().get(question).execute();
+            let messages: Vec<RouteMessage> = answer
+                .try_collect()
+                .await
+                .map_err(Error::netlink("list the routes"))?;
+            routes.extend(messages.iter().filter_map(|message| {
+                let (range, index) = range_and_device(message)?;
+                let device = device(index)?.name.clone();
+                Some(Route { range, device })
+            }));
+        }
+        Ok(routes)
+    }
+}
+
+fn range_and_device(message: &RouteMessage) -> Option<(IpNet, u32)> {
+    let header = &message.header;
+    if header.table != RouteHeader::RT_TABLE_MAIN || header.kind != RouteType::Unicast {
+        return None;
+    }
+    let (mut address, mut device) = (None, None);
+    for attribute in &message.attributes {
+        if let RouteAttribute::Destination(RouteAddress::Inet(v4)) = attribute {
+            address = Some(IpAddr::from(*v4));
+        } else if let RouteAttribute::Destination(RouteAddress::Inet6(v6)) = attribute {
+            address = Some(IpAddr::from(*v6));
+        } else if let RouteAttribute::Oif(index) = attribute {
+            device = Some(*index);
+        }
+    }
+    let range = IpNet::new(address?, header.destination_prefix_length).ok()?;
+    Some((range, device?))
 }
 
 impl Drop for Netlink {

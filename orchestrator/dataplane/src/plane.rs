@@ -84,6 +84,7 @@ impl Default for TableSizes {
 /// threads in that namespace.
 pub struct DataPlane {
     node: IpAddr,
+    vxlan_port: u16,
     pins: Pins,
     bpf_dir: PathBuf,
     netlink: Netlink,
@@ -125,6 +126,7 @@ impl DataPlane {
         let held = maps.read()?;
         let mut plane = Self {
             node,
+            vxlan_port: config.vxlan_port,
             pins,
             bpf_dir: config.bpf_dir,
             outside: outside::look(&netlink, node).await?,
@@ -310,6 +312,11 @@ impl DataPlane {
             self.maps.configure(&config)?;
         }
         Ok(inspection)
+    }
+
+    /// UDP port of the tunnels.
+    pub fn vxlan_port(&self) -> u16 {
+        self.vxlan_port
     }
 
     /// This host as [`trace::trace`] sees it, by its address for tunnels.

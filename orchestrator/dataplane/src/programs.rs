@@ -1,5 +1,6 @@
 //! The BPF programs: loaded against pinned maps, attached to devices and to sockets.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -137,6 +138,41 @@ pub(crate) fn verify(dir: &Path) -> Result<Vec<(&'static str, Verdict)>, Error> 
     let mut loader = EbpfLoader::new();
     let mut ebpf = loader.default_map_pin_directory(dir).load(OBJECT)?;
     Ok(names().map(|name| (name, load(&mut ebpf, name))).collect())
+}
+
+/// Helpers of the kernel that the programs call, by number.
+pub(crate) struct CalledHelpers {
+    /// Those of the programs for devices.
+    pub classifiers: BTreeSet<u32>,
+    /// Those of the programs for sockets.
+    pub sockets: BTreeSet<u32>,
+}
+
+/// Looks for calls in the compiled programs.
+pub(crate) fn called_helpers() -> Result<CalledHelpers, Error> {
+    const CALL: u8 = 0x85;
+    let object = parse()?;
+    let of_sockets: BTreeSet<_> = object
+        .programs
+        .iter()
+        .filter(|(name, _)| SOCKET_PROGRAMS.contains(&name.as_str()))
+        .map(|(_, program)| program.function_key())
+        .collect();
+    let mut called = CalledHelpers {
+        classifiers: BTreeSet::new(),
+        sockets: BTreeSet::new(),
+    };
+    for (key, function) in &object.functions {
+        let calls = function.instructions.iter();
+        // A source register of 0 tells a helper from a function of the program.
+        let calls = calls.filter(|call| call.code == CALL && call.src_reg() == 0);
+        let numbers = calls.map(|call| call.imm.cast_unsigned());
+        match of_sockets.contains(key) {
+            true => called.sockets.extend(numbers),
+            false => called.classifiers.extend(numbers),
+        }
+    }
+    Ok(called)
 }
 
 fn parse() -> Result<Object, Error> {

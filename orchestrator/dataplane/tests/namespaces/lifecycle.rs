@@ -10,7 +10,7 @@ use aya::maps::{HashMap, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::loaded_links;
 use orch_core::network::Protocol;
-use orch_dataplane::DataPlane;
+use orch_dataplane::{DataPlane, Purpose};
 
 use crate::cluster::{Cluster, PORT, PUBLISHED, VIP};
 use crate::lab::{Host, Lab, overlay};
@@ -198,8 +198,14 @@ fn the_doctor_finds_this_host_fit() {
     let lab = Lab::new(1);
     let host = &lab.hosts[0];
     let bpf_dir = host.bpf_dir.clone();
-    let checks = lab.client.run(|| orch_dataplane::doctor(4789, &bpf_dir));
-    let failed: Vec<_> = checks.iter().filter(|check| !check.passed).collect();
+    let purpose = Purpose {
+        vxlan_port: 4789,
+        manager_port: Some(2377),
+        bpf_dir: &bpf_dir,
+        ranges: &["10.0.0.0/16".parse().unwrap()],
+    };
+    let checks = lab.client.run(|| orch_dataplane::doctor(&purpose));
+    let failed: Vec<_> = checks.iter().filter(|check| check.failed()).collect();
     assert!(failed.is_empty(), "{failed:?}");
     for name in ["kernel", "cgroup2", "VXLAN", "BPF program task_ingress"] {
         assert!(

@@ -167,8 +167,8 @@ pub struct Version {
 pub struct CheckResult {
     /// What was checked.
     pub name: String,
-    /// Whether the host has it.
-    pub passed: bool,
+    /// `ok`, `warning` or `failure`.
+    pub severity: String,
     /// What was found.
     #[serde(default)]
     pub detail: String,

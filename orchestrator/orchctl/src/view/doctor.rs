@@ -2,11 +2,15 @@
 
 use crate::{format::align, model::CheckResult};
 
-/// The table; below each failed check the way to mend it.
+/// The table; below it the way to mend each check that is not well.
 pub fn doctor(checks: &[CheckResult]) -> String {
     let lines: Vec<String> = std::iter::once("CHECK\tRESULT\tDETAIL".to_owned())
         .chain(checks.iter().map(|check| {
-            let mark = if check.passed { "✔ ok" } else { "✘ lacks" };
+            let mark = match check.severity.as_str() {
+                "ok" => "✔ ok",
+                "warning" => "! warning",
+                _ => "✘ failure",
+            };
             format!(
                 "{}\t{mark}\t{}",
                 one_line(&check.name),
@@ -15,10 +19,7 @@ pub fn doctor(checks: &[CheckResult]) -> String {
         }))
         .collect();
     let mut out = align(&lines);
-    for check in checks
-        .iter()
-        .filter(|check| !check.passed && !check.fix.is_empty())
-    {
+    for check in checks.iter().filter(|check| !check.fix.is_empty()) {
         out.push_str(&format!("\n{}: {}\n", check.name, check.fix));
     }
     out
@@ -38,23 +39,31 @@ mod tests {
         let checks = [
             CheckResult {
                 name: "engine".into(),
-                passed: true,
+                severity: "ok".into(),
                 detail: "20.10.24".into(),
                 fix: String::new(),
             },
             CheckResult {
                 name: "bpf".into(),
-                passed: false,
+                severity: "failure".into(),
                 detail: "not\nmounted".into(),
                 fix: "mount -t bpf bpf /sys/fs/bpf".into(),
+            },
+            CheckResult {
+                name: "mtu".into(),
+                severity: "warning".into(),
+                detail: "they differ".into(),
+                fix: "set the same".into(),
             },
         ];
         assert_eq!(
             doctor(&checks),
-            "CHECK     RESULT    DETAIL\n\
-             engine    ✔ ok      20.10.24\n\
-             bpf       ✘ lacks   not mounted\n\
-             \nbpf: mount -t bpf bpf /sys/fs/bpf\n"
+            "CHECK     RESULT      DETAIL\n\
+             engine    ✔ ok        20.10.24\n\
+             bpf       ✘ failure   not mounted\n\
+             mtu       ! warning   they differ\n\
+             \nbpf: mount -t bpf bpf /sys/fs/bpf\n\
+             \nmtu: set the same\n"
         );
     }
 }

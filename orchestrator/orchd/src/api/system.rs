@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use orch_core::objects::node::Role;
+use orch_core::objects::node::Role as NodeRole;
 use serde_json::{Value, json};
 
 use super::Api;
@@ -13,9 +13,10 @@ use super::convert::cluster;
 use super::error::ApiError;
 use super::extract::Params;
 use super::proxy::{self, ClientVersion};
-use super::upstream::{Upstream, UpstreamError};
 use super::version::ApiVersion;
+use crate::daemon::preflight::{self, Role};
 use crate::daemon::{Member, Membership};
+use crate::rpc;
 
 /// Port of tunnels where no cluster says otherwise.
 const DATA_PATH_PORT: u16 = 4789;
@@ -32,8 +33,8 @@ pub async fn ping(State(api): State<Api>) -> Response {
         Membership::Pending => "pending",
         Membership::Error(_) => "error",
         Membership::Member(member) => match member.role {
-            Role::Manager => "active/manager",
-            Role::Worker => "active/worker",
+            NodeRole::Manager => "active/manager",
+            NodeRole::Worker => "active/worker",
         },
     };
     headers.insert("swarm", HeaderValue::from_static(swarm));
@@ -78,52 +79,48 @@ pub async fn info(
     Ok(Json(info))
 }
 
-/// `GET /orch/doctor?port=4789`: what this host lacks, check by check.
+/// `GET /orch/doctor?port=4789`: what this host has and lacks, check by check. A member is
+/// checked for what it is; another host for becoming a manager, with Docker's defaults.
 pub async fn doctor(State(api): State<Api>, params: Params) -> Result<Json<Value>, ApiError> {
-    let port = match params.text("port") {
-        "" => DATA_PATH_PORT,
-        text => text.parse().map_err(|_| {
+    let mut role = role(&api).await?;
+    if !params.text("port").is_empty() {
+        let text = params.text("port");
+        role.data_path_port = text.parse().map_err(|_| {
             ApiError::bad_request(format!("invalid port \"{text}\": expected 1024 to 49151"))
-        })?,
-    };
-    let bpf_dir = api.daemon.options().bpf_dir.clone();
-    let checks = tokio::task::spawn_blocking(move || orch_dataplane::doctor(port, &bpf_dir));
-    let checks = checks.await.map_err(|error| {
-        ApiError::new(
-            http::StatusCode::INTERNAL_SERVER_ERROR,
-            format!("the checks of this host broke off: {error}"),
-        )
-    })?;
-    let mut shown: Vec<_> = checks
-        .into_iter()
-        .map(|check| {
-            json!({
-                "name": check.name,
-                "passed": check.passed,
-                "detail": check.detail,
-                "fix": check.fix,
-            })
+        })?;
+    }
+    let checks = preflight::checks(api.daemon.options(), role).await?;
+    let shown = checks.into_iter().map(|check| {
+        json!({
+            "name": check.name,
+            "severity": check.severity.word(),
+            "detail": check.detail,
+            "fix": check.fix,
         })
-        .collect();
-    shown.push(engine_check(&api.upstream).await);
-    Ok(Json(json!(shown)))
+    });
+    Ok(Json(shown.collect()))
 }
 
-async fn engine_check(upstream: &Upstream) -> Value {
-    let (passed, detail, fix) = match upstream.get("/version").await {
-        Ok(engine) => {
-            let word = |field: &str| engine[field].as_str().unwrap_or("unknown").to_owned();
-            let detail = format!("version {}, API {}", word("Version"), word("ApiVersion"));
-            (true, detail, "")
-        }
-        Err(error @ UpstreamError::Unreachable { .. }) => (
-            false,
-            error.to_string(),
-            "start the engine, or give its socket with --engine",
-        ),
-        Err(error) => (false, error.to_string(), "look into the engine's own log"),
-    };
-    json!({ "name": "container engine", "passed": passed, "detail": detail, "fix": fix })
+/// What this host is, or would be.
+async fn role(api: &Api) -> Result<Role, ApiError> {
+    let networks = api.daemon.known_networks();
+    let subnets = networks.iter().flat_map(|network| &network.subnets);
+    let ranges = subnets.map(|subnet| subnet.range).collect();
+    if let Some(plane) = api.daemon.plane() {
+        return Ok(Role {
+            data_path_port: plane.look(|plane| Ok(plane.vxlan_port())).await?,
+            manager_port: None,
+            ranges,
+        });
+    }
+    Ok(Role {
+        data_path_port: DATA_PATH_PORT,
+        manager_port: match api.daemon.membership() {
+            Membership::Inactive => Some(rpc::PORT),
+            Membership::Pending | Membership::Error(_) | Membership::Member(_) => None,
+        },
+        ranges,
+    })
 }
 
 /// `Swarm` of `/info`.

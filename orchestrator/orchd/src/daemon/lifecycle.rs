@@ -253,7 +253,12 @@ impl Owner {
     async fn init(&mut self, request: InitRequest) -> Result<NodeId, LifecycleError> {
         self.check_outside()?;
         let plan = Founding::plan(&request, &address::interfaces()?)?;
-        preflight::check(&self.context.options, plan.data_path_port).await?;
+        let role = preflight::Role {
+            data_path_port: plan.data_path_port,
+            manager_port: Some(plan.listen.port()),
+            ranges: plan.pools.clone(),
+        };
+        preflight::check(&self.context.options, role).await?;
         self.publish(Membership::Pending);
         let mut running = Running::new(self.context.clone());
         match self.found(&mut running, request, plan).await {
@@ -361,7 +366,12 @@ impl Owner {
             address::advertise(&request.advertise_addr, listen, &interfaces)?.ip()
         };
         let data_path = address::data_path(&request.data_path_addr, own, &interfaces)?;
-        preflight::check(&self.context.options, data_path_port).await?;
+        let role = preflight::Role {
+            data_path_port,
+            manager_port: None,
+            ranges: Vec::new(),
+        };
+        preflight::check(&self.context.options, role).await?;
         self.publish(Membership::Pending);
         let joined = async {
             let admitted = admission.request(request.availability).await?;

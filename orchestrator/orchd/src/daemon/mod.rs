@@ -8,7 +8,7 @@ mod address;
 mod founding;
 mod lifecycle;
 mod member;
-mod preflight;
+pub mod preflight;
 mod state_dir;
 
 use std::net::{IpAddr, SocketAddr};

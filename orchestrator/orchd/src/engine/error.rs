@@ -123,7 +123,7 @@ mod tests {
     async fn an_engine_that_is_away_is_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let engine = crate::engine::Engine::new(&folder.path().join("no.sock"));
-        let error = engine.ping().await.unwrap_err();
+        let error = engine.version().await.unwrap_err();
         assert!(error.is_unreachable(), "{error}");
         assert!(error.to_string().contains("no.sock"), "{error}");
     }

@@ -44,13 +44,15 @@ impl Engine {
         }
     }
 
-    /// Asks whether the engine is there.
-    pub async fn ping(&self) -> Result<(), EngineError> {
-        self.docker(CALL_TIMEOUT)?
-            .ping()
+    /// The engine's version and that of its API.
+    pub async fn version(&self) -> Result<(String, String), EngineError> {
+        let version = self
+            .docker(CALL_TIMEOUT)?
+            .version()
             .await
             .map_err(self.error())?;
-        Ok(())
+        let known = |text: Option<String>| text.unwrap_or_default();
+        Ok((known(version.version), known(version.api_version)))
     }
 
     /// The error of an engine that is away.
