@@ -21,6 +21,7 @@ mod icmp_error;
 mod ipv6;
 mod mesh;
 mod property;
+mod stack;
 mod task;
 mod trace;
 mod vip;

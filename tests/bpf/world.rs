@@ -105,7 +105,8 @@ pub struct World {
 /// What became of a packet: the verdict and the frame.
 pub type Fate = (i32, Vec<u8>);
 
-fn object() -> PathBuf {
+/// The compiled programs.
+pub fn object() -> PathBuf {
     std::env::var_os("ORCH_BPF_OBJECT").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/orch-bpf.o"),
         PathBuf::from,

@@ -22,7 +22,7 @@ pub fn pseudo_header(packet: &Packet, protocol: u8, payload: usize) -> u32 {
     checksum::pseudo_header(source, destination, protocol, payload as u16)
 }
 
-#[inline(never)]
+#[inline(always)]
 fn write_header(packet: &Packet, protocol: u8, payload: usize) -> usize {
     try_write_header(packet, protocol, payload).unwrap_or(0)
 }
