@@ -113,14 +113,24 @@ impl<'a> Cluster<'a> {
     /// Sets the backends of the published port.
     pub fn publish(&mut self, protocol: Protocol, backends: &[&Container]) -> &mut Self {
         for family in Family::ALL {
-            let frontend = Frontend::Published {
-                protocol,
-                port: PUBLISHED,
-                address: family.unspecified(),
-            };
-            self.frontend(frontend, backends, Some(PORT));
+            self.publish_for(family, protocol, backends);
         }
         self
+    }
+
+    /// The same for clients of one family only.
+    pub fn publish_for(
+        &mut self,
+        family: Family,
+        protocol: Protocol,
+        backends: &[&Container],
+    ) -> &mut Self {
+        let frontend = Frontend::Published {
+            protocol,
+            port: PUBLISHED,
+            address: family.unspecified(),
+        };
+        self.frontend(frontend, backends, Some(PORT))
     }
 
     fn frontend(

@@ -8,6 +8,7 @@ mod healing;
 mod ipv6;
 mod lab;
 mod lifecycle;
+mod loopback;
 mod networks;
 mod overlay;
 mod published;
