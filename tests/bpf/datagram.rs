@@ -11,6 +11,55 @@ use etherparse::{
 };
 
 use crate::frames::Link;
+use crate::world::{
+    CLIENT, CLIENT_V6, LOCAL, LOCAL_V6, NODE, NODE_V6, OUTSIDE, OUTSIDE_V6, REMOTE, REMOTE_V6, VIP,
+    VIP_V6,
+};
+
+/// The addresses of a world in one family.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// The task that sends.
+    pub client: IpAddr,
+    /// A task of the same host.
+    pub local: IpAddr,
+    /// A task of the other host.
+    pub remote: IpAddr,
+    /// A service.
+    pub vip: IpAddr,
+    /// This host.
+    pub node: IpAddr,
+    /// Somebody outside the cluster.
+    pub outside: IpAddr,
+}
+
+impl Addresses {
+    /// Those of IPv4.
+    pub const V4: Self = Self {
+        client: IpAddr::V4(CLIENT),
+        local: IpAddr::V4(LOCAL),
+        remote: IpAddr::V4(REMOTE),
+        vip: IpAddr::V4(VIP),
+        node: IpAddr::V4(NODE),
+        outside: IpAddr::V4(OUTSIDE),
+    };
+    /// Those of IPv6.
+    pub const V6: Self = Self {
+        client: IpAddr::V6(CLIENT_V6),
+        local: IpAddr::V6(LOCAL_V6),
+        remote: IpAddr::V6(REMOTE_V6),
+        vip: IpAddr::V6(VIP_V6),
+        node: IpAddr::V6(NODE_V6),
+        outside: IpAddr::V6(OUTSIDE_V6),
+    };
+    /// Of both families.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// Whether they are of IPv4.
+    pub const fn is_v4(&self) -> bool {
+        self.client.is_ipv4()
+    }
+}
 
 /// What a packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

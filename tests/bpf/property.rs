@@ -13,11 +13,9 @@ use orch_ebpf_common::{Be16, FrontendKey};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 
-use crate::datagram::{Carries, Datagram};
+use crate::datagram::{Addresses, Carries, Datagram};
 use crate::frames::{FROM_CLIENT, Link, TO_CLIENT, TUNNEL};
-use crate::world::{
-    CLIENT, GATEWAY_MAC, LOCAL, LOCAL_MAC, NODE, OUTSIDE, REDIRECT, REMOTE, VIP, VNI, World,
-};
+use crate::world::{GATEWAY_MAC, LOCAL_MAC, REDIRECT, VNI, World};
 
 const SERVICE_PORT: u16 = 6379;
 const PUBLISHED_PORT: u16 = 8080;
@@ -49,6 +47,7 @@ enum Protocol {
 
 #[derive(Debug, Clone)]
 struct Conversation {
+    family: usize,
     way: Way,
     protocol: Protocol,
     /// Few, so that conversations get into each other's way.
@@ -70,29 +69,23 @@ fn conversations() -> impl Strategy<Value = Vec<Conversation>> {
     ];
     let fragment = prop::option::of((1..=40_usize).prop_map(|units| units * 8));
     let payload = || prop::collection::vec(any::<u8>(), 0..600);
-    let one = (
-        way,
-        protocol,
-        40000..40004_u16,
-        fragment,
-        payload(),
-        payload(),
-    )
-        .prop_map(
-            |(way, protocol, port, fragment, question, answer)| Conversation {
-                // A service answers echoes itself, and a host its own.
-                way: if protocol == Protocol::Echo {
-                    Way::Egress
-                } else {
-                    way
-                },
-                protocol,
-                port,
-                fragment,
-                question,
-                answer,
+    let ports = (0..2_usize, 40000..40004_u16);
+    let one = (way, protocol, ports, fragment, payload(), payload()).prop_map(
+        |(way, protocol, (family, port), fragment, question, answer)| Conversation {
+            family,
+            // A service answers echoes itself, and a host its own.
+            way: if protocol == Protocol::Echo {
+                Way::Egress
+            } else {
+                way
             },
-        );
+            protocol,
+            port,
+            fragment,
+            question,
+            answer,
+        },
+    );
     prop::collection::vec(one, 1..12)
 }
 
@@ -104,15 +97,20 @@ fn side(address: impl Into<IpAddr>, port: u16) -> SocketAddr {
 }
 
 impl Conversation {
+    const fn addresses(&self) -> Addresses {
+        Addresses::BOTH[self.family]
+    }
+
     /// As the client sees it.
     fn asked(&self) -> Sides {
+        let at = self.addresses();
         match self.way {
-            Way::Vip => (side(CLIENT, self.port), side(VIP, SERVICE_PORT)),
-            Way::Published => (side(OUTSIDE, self.port), side(NODE, PUBLISHED_PORT)),
+            Way::Vip => (side(at.client, self.port), side(at.vip, SERVICE_PORT)),
+            Way::Published => (side(at.outside, self.port), side(at.node, PUBLISHED_PORT)),
             Way::Egress if self.protocol == Protocol::Echo => {
-                (side(CLIENT, self.port), side(OUTSIDE, 0))
+                (side(at.client, self.port), side(at.outside, 0))
             }
-            Way::Egress => (side(CLIENT, self.port), side(OUTSIDE, 443)),
+            Way::Egress => (side(at.client, self.port), side(at.outside, 443)),
         }
     }
 
@@ -120,13 +118,18 @@ impl Conversation {
     /// as it was translated.
     fn may_be_served(&self, port: u16) -> Vec<(Sides, Link)> {
         let (client, server) = self.asked();
-        let backends = [(CLIENT, TO_CLIENT), (LOCAL, TO_LOCAL), (REMOTE, TUNNEL)];
+        let at = self.addresses();
+        let backends = [
+            (at.client, TO_CLIENT),
+            (at.local, TO_LOCAL),
+            (at.remote, TUNNEL),
+        ];
         match self.way {
-            Way::Egress => vec![((side(NODE, port), server), FROM_CLIENT)],
+            Way::Egress => vec![((side(at.node, port), server), FROM_CLIENT)],
             Way::Vip => backends
                 .map(|(backend, link)| {
                     // A client that is its own server would see itself as peer.
-                    let source = if client.ip() == IpAddr::from(backend) {
+                    let source = if client.ip() == backend {
                         server.ip()
                     } else {
                         client.ip()
@@ -250,13 +253,19 @@ fn ask(world: &mut World, conversation: &Conversation, carries: Carries) -> Side
     let question = conversation.question(carries);
     let (program, link) = conversation.entry();
     let met = run_all(world, program, &conversation.frames(&question, link));
-    let port = match conversation.protocol {
-        // The identifier of an echo lies behind type, code and checksum.
-        Protocol::Echo => [met[0][38], met[0][39]],
-        Protocol::Tcp | Protocol::Udp | Protocol::UdpUnchecked | Protocol::Sctp => {
-            [met[0][34], met[0][35]]
-        }
+    let in_parts = conversation.fragment.is_some()
+        && !matches!(conversation.protocol, Protocol::Tcp | Protocol::Sctp);
+    let fragment_header = if in_parts { 8 } else { 0 };
+    let transport = match question.from {
+        SocketAddr::V4(_) => 34,
+        SocketAddr::V6(_) => 54 + fragment_header,
     };
+    let at = match conversation.protocol {
+        // The identifier of an echo lies behind type, code and checksum.
+        Protocol::Echo => transport + 4,
+        Protocol::Tcp | Protocol::Udp | Protocol::UdpUnchecked | Protocol::Sctp => transport,
+    };
+    let port = [met[0][at], met[0][at + 1]];
     let port = u16::from_be_bytes(port);
     assert!(
         port == conversation.port || NAT_PORTS.contains(&port),
@@ -303,14 +312,17 @@ fn hold(world: &mut World, conversations: &[Conversation]) -> TestCaseResult {
 #[test]
 fn translation_there_and_back_is_what_the_model_says() {
     let mut world = World::new();
-    for backend in [LOCAL, REMOTE] {
-        world.also_has(VNI, backend);
-    }
-    let backends = |port| [CLIENT, LOCAL, REMOTE].map(|task| (task, port));
-    world.serve(FrontendKey::vip(VNI, VIP.into()), 1, &backends(None));
-    for protocol in [6, 17, 132] {
-        let frontend = FrontendKey::published(true, protocol, Be16::new(PUBLISHED_PORT));
-        world.serve(frontend, 1, &backends(Some(TARGET_PORT)));
+    for at in Addresses::BOTH {
+        for backend in [at.local, at.remote] {
+            world.also_has(VNI, backend);
+        }
+        let backends = |port| [at.client, at.local, at.remote].map(|task| (task.into(), port));
+        world.lead(FrontendKey::vip(VNI, at.vip.into()), 1, &backends(None));
+        for protocol in [6, 17, 132] {
+            let port = Be16::new(PUBLISHED_PORT);
+            let frontend = FrontendKey::published(at.is_v4(), protocol, port);
+            world.lead(frontend, 1, &backends(Some(TARGET_PORT)));
+        }
     }
     let world = RefCell::new(world);
     let config = Config {

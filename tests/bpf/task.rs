@@ -44,6 +44,14 @@ fn fragments_between_tasks_pass() {
 }
 
 #[test]
+fn what_came_by_the_tunnel_never_leaves_by_it() {
+    let mut world = World::new();
+    world.change_config(|config| config.vxlan_ifindex = 1);
+    let frame = ping(FROM_CLIENT, CLIENT, REMOTE, 7);
+    world.assert_drop("task_ingress", &frame, DropReason::UnknownEndpoint);
+}
+
+#[test]
 fn a_task_without_an_interface_is_not_sent_through_the_tunnel_to_ourselves() {
     let mut world = World::new();
     world.set(

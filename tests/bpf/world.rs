@@ -302,7 +302,8 @@ impl World {
         self.lead(frontend, generation, &backends.collect::<Vec<_>>());
     }
 
-    fn lead(
+    /// The same for backends of any family.
+    pub fn lead(
         &mut self,
         frontend: FrontendKey,
         generation: u32,
@@ -373,6 +374,24 @@ impl World {
         (result.return_value.cast_signed(), out)
     }
 
+    /// The same for a frame that the kernel will cut into segments with this much payload each.
+    pub fn run_segmented(&mut self, program: &str, frame: &[u8], payload: u32) -> Fate {
+        // `struct __sk_buff` of `include/uapi/linux/bpf.h`, all zero but for `gso_size`.
+        const GSO_SIZE: usize = 176;
+        let mut context = [0; 192];
+        context[GSO_SIZE..GSO_SIZE + 4].copy_from_slice(&payload.to_ne_bytes());
+        let mut out = vec![0; 2048];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        let result = self.program(program).test_run(options).unwrap();
+        out.truncate(result.data_size_out as usize);
+        (result.return_value.cast_signed(), out)
+    }
+
     /// Runs a program on a frame that it must drop for `reason`, and for nothing else.
     pub fn assert_drop(&mut self, program: &str, frame: &[u8], reason: DropReason) {
         let before = self.drops();
@@ -404,19 +423,20 @@ impl World {
         flows.get(key, 0).ok()
     }
 
-    /// Forgets all conversations.
-    pub fn forget_conversations(&mut self) {
-        self.clear::<FlowKey, Flow>("FLOWS");
-        self.clear::<FlowKey, Flow>("OPENING");
-        self.clear::<FragmentKey, FragmentPorts>("FRAGMENTS");
+    /// Forgets all conversations and datagrams; returns how many entries these had.
+    pub fn forget_conversations(&mut self) -> usize {
+        self.clear::<FlowKey, Flow>("FLOWS")
+            + self.clear::<FlowKey, Flow>("OPENING")
+            + self.clear::<FragmentKey, FragmentPorts>("FRAGMENTS")
     }
 
-    fn clear<K: Pod, V: Pod>(&mut self, map: &str) {
+    fn clear<K: Pod, V: Pod>(&mut self, map: &str) -> usize {
         let mut map: HashMap<_, K, V> = self.ebpf.map_mut(map).unwrap().try_into().unwrap();
         let keys: Vec<K> = map.keys().map(|key| key.unwrap()).collect();
-        for key in keys {
-            map.remove(&key).unwrap();
+        for key in &keys {
+            map.remove(key).unwrap();
         }
+        keys.len()
     }
 
     /// All conversations.

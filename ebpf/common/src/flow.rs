@@ -172,7 +172,8 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Entries of an established TCP or SCTP conversation may be taken over after this many idle seconds.
+    /// Entries of an established TCP or SCTP conversation may be taken over after this many idle
+    /// seconds.
     pub const TCP_IDLE_SECONDS: u32 = 6 * 3600;
     /// The same for those that nobody answered or that were closed, and for other protocols.
     pub const OTHER_IDLE_SECONDS: u32 = 60;

@@ -11,8 +11,8 @@ use crate::packet::Packet;
 use crate::scratch::{Place, room};
 
 /// Lowers the size that a SYN or its answer announces to what fits the tunnel, if one of the two
-/// sides is outside and the other behind the tunnel. One that announces none keeps to the standard's
-/// small default (RFC 9293 section 3.7.1).
+/// sides is outside and the other behind the tunnel. One that announces none keeps to the
+/// standard's small default (RFC 9293 section 3.7.1).
 #[inline(always)]
 pub fn clamp(packet: &Packet, flow: &Flow, is_remote: bool) {
     if !packet.synchronizes() {
