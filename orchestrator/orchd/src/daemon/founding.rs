@@ -34,8 +34,8 @@ impl Founding {
     pub fn plan(request: &InitRequest, interfaces: &Interfaces) -> Result<Self, LifecycleError> {
         let mut listen = address::listen(&request.listen_addr, rpc::PORT, interfaces)?;
         let advertise = address::advertise(&request.advertise_addr, listen, interfaces)?;
-        if request.listen_addr.is_empty() && advertise.is_ipv6() {
-            // Takes IPv4, too.
+        if listen.ip().is_unspecified() && advertise.is_ipv6() {
+            // The docker CLI says 0.0.0.0 and means everywhere; this takes IPv4, too.
             listen.set_ip(Ipv6Addr::UNSPECIFIED.into());
         }
         let mut pools = request.default_addr_pool.clone();
@@ -69,4 +69,45 @@ pub(super) fn own_address(listen: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_core::objects::ClusterSpec;
+    use orch_core::objects::node::Availability;
+
+    use super::*;
+
+    /// What the docker CLI asks for on a host with an address of each family.
+    fn plan(advertise: &str, pools: &[&str]) -> Founding {
+        let request = InitRequest {
+            listen_addr: "0.0.0.0:2377".to_owned(),
+            advertise_addr: advertise.to_owned(),
+            data_path_addr: String::new(),
+            data_path_port: 0,
+            default_addr_pool: pools.iter().map(|pool| pool.parse().unwrap()).collect(),
+            subnet_size: 0,
+            availability: Availability::Active,
+            spec: ClusterSpec::default(),
+        };
+        let addresses = ["192.0.2.5", "2001:db8::5"].map(|address| address.parse().unwrap());
+        let interfaces = Interfaces::from([("eth0".to_owned(), addresses.to_vec())]);
+        Founding::plan(&request, &interfaces).unwrap()
+    }
+
+    #[test]
+    fn a_manager_listens_for_the_family_that_it_tells_others() {
+        for (advertise, listen) in [("192.0.2.5", "0.0.0.0:2377"), ("2001:db8::5", "[::]:2377")] {
+            let plan = plan(advertise, &[]);
+            assert_eq!(plan.listen.to_string(), listen);
+            assert_eq!(plan.data_path.to_string(), advertise);
+        }
+    }
+
+    #[test]
+    fn a_pool_of_ipv6_leaves_the_one_of_ipv4() {
+        let pools = plan("192.0.2.5", &["fd12::/48"]).pools;
+        let pools: Vec<_> = pools.iter().map(ToString::to_string).collect();
+        assert_eq!(pools, ["fd12::/48", "10.0.0.0/8"]);
+    }
 }
