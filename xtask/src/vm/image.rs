@@ -115,10 +115,12 @@ fn copy_modules(root: &Path, kernel: &Kernel) -> Result<()> {
             .arg(tree)
             .arg(module)
             .ok()?;
-        let files = lines
-            .lines()
-            .filter_map(|line| line.strip_prefix("insmod "));
-        for file in files.map(|file| file.trim().to_owned()) {
+        // Options of this host's configuration may follow a module's file.
+        let files = lines.lines().filter_map(|line| {
+            let mut words = line.strip_prefix("insmod ")?.split_whitespace();
+            words.next().map(str::to_owned)
+        });
+        for file in files {
             if !ordered.contains(&file) {
                 ordered.push(file);
             }
