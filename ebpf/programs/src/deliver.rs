@@ -23,6 +23,9 @@ pub fn by_flow(packet: &Packet, flow: &Flow) -> Outcome {
     } else {
         None
     };
+    // In a box, so that the pointer itself is compared below, and not the delivery that it was
+    // looked up for: verifiers of older kernels do not relate the two.
+    let endpoint = core::hint::black_box(endpoint);
     // One rewrite for all ways out, because the verifier follows each anew.
     let is_remote = endpoint.is_some_and(|endpoint| endpoint.ifindex == 0);
     if is_remote || flow.delivery == TUNNEL {
