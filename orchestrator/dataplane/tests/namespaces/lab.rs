@@ -47,16 +47,21 @@ pub struct Lab {
 impl Lab {
     /// Makes a lab whose hosts all have an open data plane.
     pub fn new(hosts: u8) -> Self {
-        Self::with_nodes(hosts, &[underlay, underlay_v6])
+        Self::with_mtu(hosts, 1500)
+    }
+
+    /// The same with links of another MTU, in bytes.
+    pub fn with_mtu(hosts: u8, mtu: u32) -> Self {
+        Self::with_nodes(hosts, &[underlay, underlay_v6], mtu)
     }
 
     /// The same with hosts that have IPv6 only, tunnels included.
     pub fn over_ipv6(hosts: u8) -> Self {
-        Self::with_nodes(hosts, &[underlay_v6])
+        Self::with_nodes(hosts, &[underlay_v6], 1500)
     }
 
     /// The first kind of address is that of the nodes.
-    fn with_nodes(hosts: u8, kinds: &[fn(u8) -> IpAddr]) -> Self {
+    fn with_nodes(hosts: u8, kinds: &[fn(u8) -> IpAddr], mtu: u32) -> Self {
         prepare();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let bpf = BpfFs::mount(number);
@@ -66,7 +71,7 @@ impl Lab {
         let plug = |name: &str, last: u8, kinds: &[fn(u8) -> IpAddr]| {
             let namespace = Namespace::new(format!("{PREFIX}{number}-{name}"));
             switch.ip(&format!(
-                "link add {name} type veth peer name eth0 netns {}",
+                "link add {name} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {}",
                 namespace.name()
             ));
             switch.ip(&format!("link set {name} master br0 up"));

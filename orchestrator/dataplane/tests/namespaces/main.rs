@@ -13,5 +13,6 @@ mod networks;
 mod overlay;
 mod published;
 mod refusals;
+mod sizes;
 mod sockets;
 mod upgrade;
