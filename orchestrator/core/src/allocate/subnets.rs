@@ -66,8 +66,8 @@ fn families(spec: &NetworkSpec) -> impl Iterator<Item = Family> {
     std::iter::once(Family::V4).chain(v6)
 }
 
-/// The first range of a family in the pools that is free and in which no host lives: tasks could not reach
-/// a host that has an address of their own network.
+/// The first range of a family in the pools that is free and in which no host lives: tasks could
+/// not reach a host that has an address of their own network.
 fn cut(state: &State, family: Family, used: &[IpNet]) -> Result<IpNet, ControlError> {
     let hosts: Vec<IpAddr> = state.nodes().filter_map(|node| node.underlay()).collect();
     let cluster = state

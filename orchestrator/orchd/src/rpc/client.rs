@@ -75,8 +75,8 @@ impl ManagerClient {
         in_time(async { Ok(call(client).await?.into_inner()) }).await
     }
 
-    /// Asks for an address, of this family unless it is a certain one, for a container that was attached on this node's engine. Asking again
-    /// for the same endpoint gives the same answer.
+    /// Asks for an address, of this family unless it is a certain one, for a container that was
+    /// attached on this node's engine. Asking again for the same endpoint gives the same answer.
     pub async fn attach(
         &self,
         endpoint: String,
