@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use orch_core::dispatch::Assignment;
 use orch_core::ids::NodeId;
 use orch_core::objects::node::NodeDescription;
 use orch_dataplane::{Config, DataPlane};
@@ -81,14 +82,7 @@ pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::
     let folder = folder(&options);
     durable::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let kept = intake::Kept::new(&folder, node_id.clone());
-    let last = kept.load().unwrap_or_else(|error| {
-        let error = format!("{error:#}");
-        tracing::warn!(
-            error,
-            "waiting for an assignment: the last one cannot be used"
-        );
-        None
-    });
+    let last = last_assignment(&kept);
     let (assignment, assigned) = watch::channel(last.map(Arc::new));
     let plane = NetPlane::open(Config {
         node_address,
@@ -137,6 +131,18 @@ pub async fn run(context: AgentContext, shutdown: CancellationToken) -> anyhow::
     background.shutdown().await;
     plane.close().await;
     Ok(())
+}
+
+/// What this node was told before the daemon's start.
+fn last_assignment(kept: &intake::Kept) -> Option<Assignment> {
+    kept.load().unwrap_or_else(|error| {
+        let error = format!("{error:#}");
+        tracing::warn!(
+            error,
+            "waiting for an assignment: the last one cannot be used"
+        );
+        None
+    })
 }
 
 /// What the engine says of this host. The address for tunnel packets is the caller's to add.

@@ -4,6 +4,7 @@
 //! Only a trace goes from host to host, because it is computed.
 
 mod flows;
+mod target;
 mod trace;
 
 use axum::Json;
