@@ -1,6 +1,8 @@
 //! Frames as tasks, hosts and the outside send them. The library computes the checksums, so that
 //! equality with what a program made also says that its checksums are right.
 
+pub mod neighbour;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::{PacketBuilder, PacketBuilderStep};

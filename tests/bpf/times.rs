@@ -18,15 +18,16 @@ mod frames;
 mod world;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::programs::{TestRun, TestRunOptions};
 use orch_ebpf_common::{Endpoint, EndpointKey, FrontendKey, MacAddress, Phase};
 use serde_json::json;
 
-use frames::{FROM_CLIENT, Link, arp, ping, syn, udp};
+use frames::{FROM_CLIENT, Link, arp, neighbour, ping, syn, udp};
 use world::{
-    CLIENT, CLIENT_MAC, LOCAL, NODE, OTHER_NODE, OUTSIDE, REMOTE, VIP, VNI, World, published, vip,
+    CLIENT, CLIENT_MAC, CLIENT_V6, LOCAL, LOCAL_V6, NODE, OTHER_NODE, OUTSIDE, OUTSIDE_V6, REMOTE,
+    REMOTE_V6, VIP, VIP_V6, VNI, World, published, vip, vip_v6,
 };
 
 /// Runs in a row of the warm way; a run takes so little that the clock's steps would show.
@@ -40,6 +41,10 @@ const FROM_OUTSIDE: Link = Link([2, 0, 0, 0, 0, 0xdd], [2, 0, 0, 0, 0, 0xee]);
 /// has to be translated again. A pair on this host and a pair on the other one.
 const LOCAL_PAIR: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 10, 101), Ipv4Addr::new(10, 0, 10, 102)];
 const REMOTE_PAIR: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 10, 103), Ipv4Addr::new(10, 0, 10, 104)];
+const LOCAL_PAIR_V6: [Ipv6Addr; 2] = [
+    Ipv6Addr::new(0xfd00, 10, 0, 0, 0, 0, 0, 0x101),
+    Ipv6Addr::new(0xfd00, 10, 0, 0, 0, 0, 0, 0x102),
+];
 /// The same of published ports.
 const PORT_PAIR: [u16; 2] = [8080, 8081];
 /// The path that does least: the overhead of a cold run is measured with it.
@@ -111,6 +116,30 @@ const PATHS: &[Path] = &[
         let to = (Ipv4Addr::new(8, 8, 8, 8), 53);
         udp(FROM_CLIENT, (CLIENT, number), to, &question())
     }),
+    path(
+        "task: to a task here, no translation, IPv6",
+        TASK,
+        true,
+        |_| syn(FROM_CLIENT, (CLIENT_V6, 40_000), (LOCAL_V6, 80)),
+    ),
+    path("task: flow hit, backend here, IPv6", TASK, true, |_| {
+        let to = (LOCAL_PAIR_V6[0], 80);
+        frames::segment(FROM_CLIENT, (CLIENT_V6, 40_000), to, b"x")
+    }),
+    path("task: new flow to a VIP, IPv6", TASK, false, |number| {
+        syn(FROM_CLIENT, (CLIENT_V6, number), (VIP_V6, 80))
+    }),
+    path("task: echo of a VIP, IPv6", TASK, false, |number| {
+        ping(FROM_CLIENT, CLIENT_V6, VIP_V6, number)
+    }),
+    path("task: neighbour solicitation", TASK, false, |_| {
+        let to = neighbour::solicited_node(REMOTE_V6);
+        let to_some = Link([0x33, 0x33, 0xff, 0, 0, 9], CLIENT_MAC);
+        neighbour::solicitation(to_some, CLIENT_V6, to, REMOTE_V6)
+    }),
+    path("task: drop of a spoofed source, IPv6", TASK, true, |_| {
+        syn(FROM_CLIENT, (OUTSIDE_V6, 40_000), (LOCAL_V6, 80))
+    }),
     path("task: drop of a spoofed source", TASK, true, |_| {
         syn(FROM_CLIENT, (OUTSIDE, 40_000), (LOCAL, 80))
     }),
@@ -152,6 +181,7 @@ fn main() {
 fn build() -> World {
     let mut world = World::new();
     world.serve(vip(), 1, &[(LOCAL, None), (REMOTE, None)]);
+    world.serve_v6(vip_v6(), 1, &[(LOCAL_V6, None), (REMOTE_V6, None)]);
     world.serve(published(8082), 1, &[(LOCAL, Some(80)), (REMOTE, Some(80))]);
     world.name(VNI, "web", &[VIP]);
     for (pair, node, ifindex) in [(LOCAL_PAIR, NODE, 1009), (REMOTE_PAIR, OTHER_NODE, 0)] {
@@ -160,6 +190,11 @@ fn build() -> World {
             world.serve(FrontendKey::vip(VNI, own.into()), 1, &[(other, None)]);
             world.run(TASK, &syn(FROM_CLIENT, (CLIENT, 40_000), (own, 80)));
         }
+    }
+    for (own, other) in [(0, 1), (1, 0)].map(|(a, b)| (LOCAL_PAIR_V6[a], LOCAL_PAIR_V6[b])) {
+        endpoint(&mut world, own, NODE, 1009);
+        world.serve_v6(FrontendKey::vip(VNI, own.into()), 1, &[(other, None)]);
+        world.run(TASK, &syn(FROM_CLIENT, (CLIENT_V6, 40_000), (own, 80)));
     }
     endpoint(&mut world, NODE, OTHER_NODE, 0);
     for (own, other) in [(0, 1), (1, 0)] {
@@ -175,10 +210,10 @@ fn build() -> World {
     world
 }
 
-fn endpoint(world: &mut World, address: Ipv4Addr, node: Ipv4Addr, ifindex: u32) {
+fn endpoint(world: &mut World, address: impl Into<IpAddr>, node: Ipv4Addr, ifindex: u32) {
     let key = EndpointKey {
         vni: VNI,
-        address: address.into(),
+        address: address.into().into(),
     };
     let endpoint = Endpoint {
         node: node.into(),

@@ -2,9 +2,11 @@
 
 use std::net::Ipv6Addr;
 
-use etherparse::PacketBuilder;
 use orch_ebpf_common::DropReason;
 
+use crate::frames::neighbour::{
+    ADVERTISEMENT, SOLICITATION, body, message, solicitation, solicited_node,
+};
 use crate::frames::{FROM_CLIENT, Link, TO_CLIENT};
 use crate::world::{
     CLIENT_MAC, CLIENT_V6, GATEWAY_MAC, GATEWAY_V6, LOCAL_V6, PASS, REDIRECT, REMOTE_V6, VIP_V6,
@@ -17,43 +19,6 @@ const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 const NOBODY: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
-const SOLICITATION: u8 = 135;
-const ADVERTISEMENT: u8 = 136;
-
-/// The group of nodes whose address ends like this one.
-fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
-    let [.., a, b] = address.segments();
-    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | (a & 0xff), b)
-}
-
-/// An ICMPv6 message between neighbours.
-fn message(
-    link: Link,
-    (from, to, hops): (Ipv6Addr, Ipv6Addr, u8),
-    (kind, flags): (u8, u8),
-    body: &[u8],
-) -> Vec<u8> {
-    let mut frame = Vec::new();
-    PacketBuilder::ethernet2(link.1, link.0)
-        .ipv6(from.octets(), to.octets(), hops)
-        .icmpv6_raw(kind, 0, [flags, 0, 0, 0])
-        .write(&mut frame, body)
-        .unwrap();
-    frame
-}
-
-/// The body that says that `target` is at `mac`; the option's type is 1 in a question.
-fn body(target: Ipv6Addr, option: u8, mac: [u8; 6]) -> Vec<u8> {
-    let mut body = target.octets().to_vec();
-    body.extend([option, 1]);
-    body.extend(mac);
-    body
-}
-
-fn solicitation(link: Link, from: Ipv6Addr, to: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
-    let body = body(target, 1, CLIENT_MAC);
-    message(link, (from, to, 255), (SOLICITATION, 0), &body)
-}
 
 /// An advertisement by the gateway; 0xe0 says: a router, asked, replace what you know.
 fn advertisement(from: Ipv6Addr, to: Ipv6Addr, flags: u8) -> Vec<u8> {
