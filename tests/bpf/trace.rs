@@ -1,7 +1,7 @@
 //! `orchctl net trace` against the programs: what it says of a packet is what they do.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use orch_core::ids::NetworkId;
 use orch_core::network::{
@@ -9,12 +9,14 @@ use orch_core::network::{
     Vni as CoreVni,
 };
 use orch_dataplane::trace::{self, Answer, Cluster, Host, Outcome, Packet, Sender, Transport};
-use orch_ebpf_common::{DropReason, Network};
+use orch_ebpf_common::Network;
+use orch_ebpf_common::headers::SctpHeader;
 
-use crate::frames::{FROM_CLIENT, Link, ping, syn, udp};
+use crate::datagram::{Addresses, Carries, Datagram};
+use crate::frames::{FROM_CLIENT, Link};
 use crate::world::{
-    CLIENT, CLIENT_MAC, GATEWAY, GATEWAY_MAC, HOST_MAC, LOCAL, LOCAL_MAC, NODE, OTHER_NODE,
-    OUTSIDE, PASS, REDIRECT, REMOTE, SHOT, VIP, VNI, World, published, vip,
+    CLIENT_MAC, GATEWAY, GATEWAY_MAC, GATEWAY_V6, HOST_MAC, LOCAL_MAC, NODE, OTHER_NODE, PASS,
+    REDIRECT, SHOT, VNI, World, published, published_v6, vip, vip_v6,
 };
 
 const FROM_OUTSIDE: Link = Link([2, 0, 0, 0, 0, 0xdd], [2, 0, 0, 0, 0, 0xee]);
@@ -32,26 +34,33 @@ struct Twins {
 impl Twins {
     fn new() -> Self {
         let mut desired = DesiredNetwork::default();
+        let subnet = |range: &str, gateway| Subnet {
+            range: range.parse().unwrap(),
+            gateway,
+        };
         desired.networks.insert(
             CORE_VNI,
             OverlayNetwork {
                 id: NetworkId::from_random(1),
-                subnets: vec![Subnet {
-                    range: "10.0.10.0/24".parse().unwrap(),
-                    gateway: GATEWAY.into(),
-                }],
+                subnets: vec![
+                    subnet("10.0.10.0/24", GATEWAY.into()),
+                    subnet("fd00:a::/64", GATEWAY_V6.into()),
+                ],
                 internal: false,
             },
         );
-        for (address, node) in [(CLIENT, NODE), (LOCAL, NODE), (REMOTE, OTHER_NODE)] {
-            let endpoint = (CORE_VNI, IpAddr::from(address));
-            desired.endpoints.insert(endpoint, node.into());
+        for of in Addresses::BOTH {
+            for (address, node) in [(of.client, NODE), (of.local, NODE), (of.remote, OTHER_NODE)] {
+                let node = IpAddr::from(node);
+                desired.endpoints.insert((CORE_VNI, address), node);
+            }
         }
         desired.peers = BTreeSet::from([OTHER_NODE.into()]);
+        let attached = Addresses::BOTH.iter().flat_map(|of| [of.client, of.local]);
         let host = Host {
             desired,
-            addresses: BTreeSet::from([NODE.into()]),
-            attached: Some([CLIENT, LOCAL].map(|a| (CORE_VNI, a.into())).into()),
+            addresses: Addresses::BOTH.iter().map(|of| of.node).collect(),
+            attached: Some(attached.map(|address| (CORE_VNI, address)).collect()),
         };
         let mut cluster = Cluster::default();
         cluster.hosts.insert(NODE.into(), host);
@@ -66,30 +75,21 @@ impl Twins {
         &mut self.cluster.hosts.get_mut(&NODE.into()).unwrap().desired
     }
 
-    /// One backend, or none, behind the virtual address and the published port.
-    fn serve(&mut self, backend: Option<Ipv4Addr>) {
-        for (frontend, key, port) in [
-            (
-                Frontend::Vip {
-                    vni: CORE_VNI,
-                    address: VIP.into(),
-                },
-                vip(),
-                None,
-            ),
-            (
-                Frontend::Published {
-                    protocol: Protocol::Tcp,
-                    port: PORT,
-                    address: Family::V4.unspecified(),
-                },
-                published(PORT),
-                Some(80),
-            ),
-        ] {
-            let of_core = |address: Ipv4Addr| Backend {
+    /// One backend, or none, behind the virtual address and the published port of a family.
+    fn serve(&mut self, of: &Addresses, backend: Option<IpAddr>) {
+        let vip_frontend = Frontend::Vip {
+            vni: CORE_VNI,
+            address: of.vip,
+        };
+        let published_frontend = Frontend::Published {
+            protocol: Protocol::Tcp,
+            port: PORT,
+            address: Family::of(of.vip).unspecified(),
+        };
+        for (frontend, port) in [(vip_frontend, None), (published_frontend, Some(80))] {
+            let of_core = |address| Backend {
                 vni: CORE_VNI,
-                address: address.into(),
+                address,
                 port,
             };
             let pool = Pool {
@@ -97,8 +97,33 @@ impl Twins {
                 ..Pool::default()
             };
             self.desired().frontends.insert(frontend, pool);
-            let slots: Vec<_> = backend.map(|address| (address, port)).into_iter().collect();
-            self.world.serve(key, 1, &slots);
+            match backend {
+                Some(IpAddr::V6(address)) => {
+                    let key = if port.is_some() {
+                        published_v6(PORT)
+                    } else {
+                        vip_v6()
+                    };
+                    self.world.serve_v6(key, 1, &[(address, port)]);
+                }
+                Some(IpAddr::V4(address)) => {
+                    let key = if port.is_some() {
+                        published(PORT)
+                    } else {
+                        vip()
+                    };
+                    self.world.serve(key, 1, &[(address, port)]);
+                }
+                None => {
+                    let key = match (of.is_v4(), port) {
+                        (true, None) => vip(),
+                        (true, Some(_)) => published(PORT),
+                        (false, None) => vip_v6(),
+                        (false, Some(_)) => published_v6(PORT),
+                    };
+                    self.world.serve(key, 1, &[]);
+                }
+            }
         }
     }
 
@@ -131,11 +156,7 @@ impl Twins {
             "{packet}: {told}"
         );
         if let Outcome::Tunnelled { packet: after, .. } = outcome {
-            assert_eq!(
-                IpAddr::from(destination(&out)),
-                after.destination,
-                "{packet}"
-            );
+            assert_eq!(destination(&out), after.destination, "{packet}");
         }
     }
 }
@@ -144,8 +165,7 @@ impl Twins {
 #[derive(Debug, PartialEq, Eq)]
 enum Shape {
     To([u8; 6]),
-    Icmp(u8, u8),
-    Reset,
+    Answered(Answer),
     Passed,
     Dropped,
 }
@@ -154,31 +174,49 @@ fn shape(verdict: i32, out: &[u8]) -> Shape {
     match verdict {
         PASS => Shape::Passed,
         SHOT => Shape::Dropped,
-        REDIRECT if out[23] == 1 && out[34] != 8 => Shape::Icmp(out[34], out[35]),
-        REDIRECT if out[23] == 6 && out[47] & 4 != 0 => Shape::Reset,
-        REDIRECT => Shape::To(out[..6].try_into().unwrap()),
+        REDIRECT => {
+            answer(out).map_or_else(|| Shape::To(out[..6].try_into().unwrap()), Shape::Answered)
+        }
         other => panic!("verdict {other}"),
+    }
+}
+
+/// The answer that a frame is.
+fn answer(frame: &[u8]) -> Option<Answer> {
+    let (protocol, l4) = match frame[12] {
+        0x08 => (frame[23], 34),
+        _ => (frame[20], 54),
+    };
+    match (protocol, frame[l4], frame[l4 + 1]) {
+        (1, 0, _) | (58, 129, _) => Some(Answer::Echo),
+        (1, 3, 3) | (58, 1, 4) => Some(Answer::PortUnreachable),
+        (1, 3, 1) | (58, 1, 3) => Some(Answer::HostUnreachable),
+        (6, ..) if frame[l4 + 13] & 4 != 0 => Some(Answer::Reset),
+        (132, ..) if frame[l4 + 12] == SctpHeader::ABORT => Some(Answer::Abort),
+        _ => None,
     }
 }
 
 fn expected(outcome: &Outcome, sender: Sender) -> Shape {
     match outcome {
-        Outcome::Delivered(_, address) if *address == IpAddr::from(CLIENT) => Shape::To(CLIENT_MAC),
-        Outcome::Delivered(..) => Shape::To(LOCAL_MAC),
+        Outcome::Delivered(_, address) => {
+            let is_client = Addresses::BOTH.iter().any(|of| of.client == *address);
+            Shape::To(if is_client { CLIENT_MAC } else { LOCAL_MAC })
+        }
         Outcome::Tunnelled { .. } => Shape::To(GATEWAY_MAC),
         Outcome::Host if sender == Sender::Outside => Shape::Passed,
         Outcome::Host => Shape::To(HOST_MAC),
         Outcome::Outside(_) => Shape::Passed,
-        Outcome::Answered(Answer::Echo) => Shape::Icmp(0, 0),
-        Outcome::Answered(Answer::PortUnreachable) => Shape::Icmp(3, 3),
-        Outcome::Answered(Answer::HostUnreachable) => Shape::Icmp(3, 1),
-        Outcome::Answered(Answer::Reset) => Shape::Reset,
+        Outcome::Answered(answer) => Shape::Answered(*answer),
         Outcome::Dropped(_) => Shape::Dropped,
     }
 }
 
-fn destination(frame: &[u8]) -> Ipv4Addr {
-    <[u8; 4]>::try_from(&frame[30..34]).unwrap().into()
+fn destination(frame: &[u8]) -> IpAddr {
+    match frame[12] {
+        0x08 => Ipv4Addr::from(<[u8; 4]>::try_from(&frame[30..34]).unwrap()).into(),
+        _ => Ipv6Addr::from(<[u8; 16]>::try_from(&frame[38..54]).unwrap()).into(),
+    }
 }
 
 fn frame(sender: Sender, packet: Packet, client_port: u16) -> Vec<u8> {
@@ -186,42 +224,51 @@ fn frame(sender: Sender, packet: Packet, client_port: u16) -> Vec<u8> {
         Sender::Task(_) => FROM_CLIENT,
         Sender::Process | Sender::Outside => FROM_OUTSIDE,
     };
-    let (IpAddr::V4(from), IpAddr::V4(to)) = (packet.source, packet.destination) else {
-        panic!("{packet} is not IPv4")
+    let (carries, port) = match packet.transport {
+        Transport::Ping => (Carries::EchoRequest, 0),
+        Transport::Port(Protocol::Tcp, port) => (Carries::Syn, port),
+        Transport::Port(Protocol::Udp, port) => (Carries::Udp, port),
+        Transport::Port(Protocol::Sctp, port) => (Carries::Sctp(SctpHeader::INIT), port),
     };
-    match packet.transport {
-        Transport::Ping => ping(link, from, to, client_port),
-        Transport::Port(Protocol::Tcp, port) => syn(link, (from, client_port), (to, port)),
-        Transport::Port(_, port) => udp(link, (from, client_port), (to, port), b"x"),
-    }
+    let from = SocketAddr::new(packet.source, client_port);
+    let to = SocketAddr::new(packet.destination, port);
+    Datagram::new(from, to, carries, b"abcdefghijklmnop").whole(link)
 }
 
-fn packet(source: Ipv4Addr, destination: Ipv4Addr, transport: Transport) -> Packet {
+fn packet(source: IpAddr, destination: IpAddr, transport: Transport) -> Packet {
     Packet {
-        source: source.into(),
-        destination: destination.into(),
+        source,
+        destination,
         transport,
     }
 }
 
 const TCP: Transport = Transport::Port(Protocol::Tcp, PORT);
 const UDP: Transport = Transport::Port(Protocol::Udp, PORT);
+const SCTP: Transport = Transport::Port(Protocol::Sctp, PORT);
 const DNS: Transport = Transport::Port(Protocol::Udp, 53);
 const TASK: Sender = Sender::Task(CORE_VNI);
 
+/// The network's gateway, an address in it that nobody has, and those of many.
+fn others(of: &Addresses) -> Vec<IpAddr> {
+    let texts: &[&str] = match of.is_v4() {
+        true => &["10.0.10.1", "10.0.10.200", "10.0.10.255", "224.0.0.251"],
+        false => &["fd00:a::1", "fd00:a::200", "ff05::1:3"],
+    };
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
 #[test]
 fn of_what_a_task_sends() {
-    let nobody = Ipv4Addr::new(10, 0, 10, 200);
-    let broadcast = Ipv4Addr::new(10, 0, 10, 255);
-    let multicast = Ipv4Addr::new(224, 0, 0, 251);
-    for backend in [None, Some(LOCAL), Some(REMOTE), Some(CLIENT)] {
-        let mut twins = Twins::new();
-        twins.serve(backend);
-        for to in [
-            VIP, LOCAL, REMOTE, GATEWAY, NODE, nobody, broadcast, multicast,
-        ] {
-            for transport in [TCP, UDP, DNS, Transport::Ping] {
-                twins.agree(TASK, packet(CLIENT, to, transport));
+    for of in Addresses::BOTH {
+        for backend in [None, Some(of.local), Some(of.remote), Some(of.client)] {
+            let mut twins = Twins::new();
+            twins.serve(&of, backend);
+            let targets = [of.vip, of.local, of.remote, of.node];
+            for to in targets.into_iter().chain(others(&of)) {
+                for transport in [TCP, UDP, SCTP, DNS, Transport::Ping] {
+                    twins.agree(TASK, packet(of.client, to, transport));
+                }
             }
         }
     }
@@ -229,38 +276,37 @@ fn of_what_a_task_sends() {
 
 #[test]
 fn of_a_task_of_an_internal_network() {
-    let mut twins = Twins::new();
-    twins.internal();
-    for to in [OUTSIDE, NODE, GATEWAY, LOCAL] {
-        for transport in [TCP, DNS, Transport::Ping] {
-            twins.agree(TASK, packet(CLIENT, to, transport));
+    for of in Addresses::BOTH {
+        let mut twins = Twins::new();
+        twins.internal();
+        for to in [of.outside, of.node, others(&of)[0], of.local] {
+            for transport in [TCP, DNS, Transport::Ping] {
+                twins.agree(TASK, packet(of.client, to, transport));
+            }
         }
     }
 }
 
 #[test]
 fn of_an_address_that_is_not_the_sender_s() {
-    let mut twins = Twins::new();
-    let host = twins.cluster.hosts.get_mut(&NODE.into()).unwrap();
-    host.attached = Some(BTreeSet::new());
-    let hops = trace::trace(&twins.cluster, NODE.into(), TASK, packet(OUTSIDE, VIP, TCP));
-    assert_eq!(
-        hops[0].outcomes,
-        [Outcome::Dropped(DropReason::SpoofedSource)]
-    );
-    let frame = frame(TASK, packet(OUTSIDE, VIP, TCP), 40000);
-    let reason = DropReason::SpoofedSource;
-    twins.world.assert_drop("task_ingress", &frame, reason);
+    for of in Addresses::BOTH {
+        let mut twins = Twins::new();
+        twins.agree(TASK, packet(of.outside, of.vip, TCP));
+    }
 }
 
 #[test]
 fn of_what_the_outside_sends() {
-    for backend in [None, Some(LOCAL), Some(REMOTE)] {
-        let mut twins = Twins::new();
-        twins.serve(backend);
-        for to in [NODE, OTHER_NODE] {
-            for transport in [TCP, UDP, Transport::Ping] {
-                twins.agree(Sender::Outside, packet(OUTSIDE, to, transport));
+    for of in Addresses::BOTH {
+        for backend in [None, Some(of.local), Some(of.remote)] {
+            let mut twins = Twins::new();
+            twins.serve(&of, backend);
+            for to in [of.node, OTHER_NODE.into()] {
+                for transport in [TCP, UDP, Transport::Ping] {
+                    if to.is_ipv4() == of.is_v4() {
+                        twins.agree(Sender::Outside, packet(of.outside, to, transport));
+                    }
+                }
             }
         }
     }

@@ -44,12 +44,9 @@ fn owner(transport: Transport, port: u16) -> String {
         fs::read_to_string(path).unwrap_or_default()
     });
     let inode = tables.iter().find_map(|table| inode_of(table, port));
-    match inode {
-        None => "held by the kernel itself, perhaps by a tunnel".to_owned(),
-        Some(inode) => match process_with(inode) {
-            Some(process) => format!("held by {process}"),
-            None => "held by a process that cannot be seen from here".to_owned(),
-        },
+    match inode.and_then(process_with) {
+        Some(process) => format!("held by {process}"),
+        None => "held by a tunnel of the kernel, or by a process that cannot be seen".to_owned(),
     }
 }
 

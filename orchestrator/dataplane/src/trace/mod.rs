@@ -129,6 +129,8 @@ pub enum Answer {
     Echo,
     /// A TCP reset.
     Reset,
+    /// An SCTP packet that ends the association.
+    Abort,
     /// ICMP port unreachable.
     PortUnreachable,
     /// ICMP host unreachable.
@@ -247,6 +249,7 @@ impl Cluster {
             ),
             Outcome::Answered(Answer::Echo) => "answered: echo reply".to_owned(),
             Outcome::Answered(Answer::Reset) => "refused: TCP reset".to_owned(),
+            Outcome::Answered(Answer::Abort) => "refused: SCTP abort".to_owned(),
             Outcome::Answered(Answer::PortUnreachable) => {
                 "refused: ICMP port unreachable".to_owned()
             }

@@ -158,11 +158,10 @@ impl<'a> Decision<'a> {
             return self.end(step, Outcome::Answered(Answer::HostUnreachable));
         }
         self.say("it is the network's gateway, which every host is");
-        let Transport::Port(protocol, port) = self.packet.transport else {
+        let Transport::Port(_, port) = self.packet.transport else {
             return vec![Outcome::Answered(Answer::Echo)];
         };
-        let asks = port == 53 && matches!(protocol, Protocol::Tcp | Protocol::Udp);
-        if asks && !self.is_internal(vni) {
+        if port == 53 && !self.is_internal(vni) {
             return self.end("the DNS listener of the host answers", Outcome::Host);
         }
         self.refuse("the gateway serves nothing else")
@@ -275,7 +274,7 @@ impl<'a> Decision<'a> {
             Transport::Port(Protocol::Tcp, _) => Outcome::Answered(Answer::Reset),
             Transport::Port(Protocol::Udp, _) => Outcome::Answered(Answer::PortUnreachable),
             Transport::Ping => Outcome::Answered(Answer::HostUnreachable),
-            Transport::Port(Protocol::Sctp, _) => Outcome::Dropped(DropReason::NoBackend),
+            Transport::Port(Protocol::Sctp, _) => Outcome::Answered(Answer::Abort),
         };
         self.end(step, outcome)
     }
