@@ -7,10 +7,10 @@ use orch_ebpf_common::flow::NAT_PORTS;
 use orch_ebpf_common::{Be16, Delivery, DropReason, Flow, FlowKey, Origin, Phase, Vni};
 
 use crate::egress::translated_port;
-use crate::frames::{FROM_CLIENT, Link, TO_CLIENT, fin, reset, segment, syn, udp};
+use crate::frames::{FROM_CLIENT, Link, TO_CLIENT, fin, reset, segment, syn, syn_ack, udp};
 use crate::world::{
-    CLIENT, GATEWAY_MAC, LOCAL, LOCAL_MAC, NODE, OTHER_NODE, OUTSIDE, REDIRECT, VIP, VNI, World,
-    vip,
+    CLIENT, CLIENT_MAC, GATEWAY_MAC, LOCAL, LOCAL_MAC, NODE, OTHER_NODE, OUTSIDE, REDIRECT, VIP,
+    VNI, World, published, vip,
 };
 
 const TO_LOCAL: Link = Link(LOCAL_MAC, GATEWAY_MAC);
@@ -159,10 +159,10 @@ fn a_sender_whose_way_back_was_lost_gets_another() {
     // Idle for so long that another conversation took the port over.
     let mut idle = world.flow(&forward).unwrap();
     idle.last_seen -= 100;
-    world.set("FLOWS", forward, idle);
+    world.set("OPENING", forward, idle);
     let mut other = world.flow(&back).unwrap();
     other.destination = LOCAL.into();
-    world.set("FLOWS", back, other);
+    world.set("OPENING", back, other);
 
     world.run("task_ingress", &frame);
 
@@ -184,7 +184,7 @@ fn a_sender_without_answers_keeps_its_port() {
     for key in [forward, back] {
         let mut flow = world.flow(&key).unwrap();
         flow.last_seen -= 50;
-        world.set("FLOWS", key, flow);
+        world.set("OPENING", key, flow);
     }
     let before = world.flow(&back).unwrap().last_seen;
     world.run("task_ingress", &frame);
@@ -205,7 +205,7 @@ fn a_task_that_was_taken_for_an_outside_client_is_answered_where_it_is() {
         destination_port: Be16::new(7946),
         vni: VNI,
         node: OTHER_NODE.into(),
-        last_seen: now(&world),
+        last_seen: now(&world) - 1,
         delivery: Delivery::Tunnel as u8,
         origin: Origin::Reply as u8,
         ..Flow::default()
@@ -214,4 +214,115 @@ fn a_task_that_was_taken_for_an_outside_client_is_answered_where_it_is() {
     world.set("FLOWS", key(VNI, 17, from, to), remembered);
     let delivered = world.run("task_ingress", &udp(FROM_CLIENT, from, to, b"gossip"));
     assert_eq!(delivered, (REDIRECT, udp(TO_LOCAL, from, to, b"gossip")));
+}
+
+/// Frames of a connection from the outside to a task of this host, through the published port.
+const FROM_OUTSIDE: Link = Link([2; 6], [4; 6]);
+const CONNECTION: ((Ipv4Addr, u16), (Ipv4Addr, u16)) = ((OUTSIDE, 50000), (NODE, 8080));
+const TASK_SIDE: (Ipv4Addr, u16) = (CLIENT, 80);
+
+/// Both keys of the connection.
+fn connection() -> [FlowKey; 2] {
+    let (from, to) = CONNECTION;
+    [key(Vni::HOST, 6, from, to), key(VNI, 6, TASK_SIDE, from)]
+}
+
+fn connect(world: &mut World) {
+    let (from, to) = CONNECTION;
+    world.run("uplink_ingress", &syn(FROM_OUTSIDE, from, to));
+    world.run("task_ingress", &syn_ack(FROM_CLIENT, TASK_SIDE, from));
+    world.run("uplink_ingress", &segment(FROM_OUTSIDE, from, to, b"GET /"));
+}
+
+#[test]
+fn a_connection_is_proved_by_the_client_s_segment_after_an_answer() {
+    let mut world = World::new();
+    world.serve(published(8080), 1, &[(CLIENT, Some(80))]);
+    let proven = |world: &World| connection().map(|key| world.proven(&key).is_some());
+    let (from, to) = CONNECTION;
+    let steps = [
+        ("uplink_ingress", syn(FROM_OUTSIDE, from, to), false),
+        (
+            "uplink_ingress",
+            segment(FROM_OUTSIDE, from, to, b"too early"),
+            false,
+        ),
+        ("task_ingress", syn_ack(FROM_CLIENT, TASK_SIDE, from), false),
+        ("uplink_ingress", syn(FROM_OUTSIDE, from, to), false),
+        (
+            "uplink_ingress",
+            segment(FROM_OUTSIDE, from, to, b"GET /"),
+            true,
+        ),
+    ];
+    for (program, frame, is_proven) in steps {
+        assert_eq!(world.run(program, &frame).0, REDIRECT);
+        assert_eq!(proven(&world), [is_proven; 2]);
+    }
+    for key in connection() {
+        assert_eq!(world.proven(&key).unwrap().phase, Phase::Established as u8);
+    }
+}
+
+#[test]
+fn any_answer_proves_a_conversation_without_connection() {
+    let mut world = World::new();
+    world.serve(vip(), 1, &[(LOCAL, None)]);
+    world.also_has(VNI, LOCAL);
+    let keys = [
+        key(VNI, 17, CLIENT_SIDE, VIP_SIDE),
+        key(VNI, 17, LOCAL_SIDE, CLIENT_SIDE),
+    ];
+    for _ in 0..2 {
+        world.run(
+            "task_ingress",
+            &udp(FROM_CLIENT, CLIENT_SIDE, VIP_SIDE, b"?"),
+        );
+        assert_eq!(keys.map(|key| world.proven(&key)), [None; 2]);
+    }
+    let answer = udp(FROM_CLIENT, LOCAL_SIDE, CLIENT_SIDE, b"!");
+    assert_eq!(world.run("task_ingress", &answer).0, REDIRECT);
+    assert!(keys.iter().all(|key| world.proven(key).is_some()));
+}
+
+#[test]
+fn a_flood_of_openings_leaves_connections_alone() {
+    const ENTRIES: u32 = 1024;
+    let mut world = World::small(ENTRIES);
+    world.serve(published(8080), 1, &[(CLIENT, Some(80))]);
+    connect(&mut world);
+
+    for number in 0..10 * ENTRIES {
+        let [_, _, a, b] = number.to_be_bytes();
+        let from = (Ipv4Addr::new(203, 0, a, b), 1024);
+        let opened = world.run("uplink_ingress", &syn(FROM_OUTSIDE, from, CONNECTION.1));
+        assert_eq!(opened.0, REDIRECT, "the flood itself is served too");
+    }
+
+    let (from, to) = CONNECTION;
+    let delivered = world.run("uplink_ingress", &segment(FROM_OUTSIDE, from, to, b"more"));
+    let to_task = Link(CLIENT_MAC, GATEWAY_MAC);
+    assert_eq!(
+        delivered,
+        (REDIRECT, segment(to_task, from, TASK_SIDE, b"more"))
+    );
+    let answered = world.run(
+        "task_ingress",
+        &segment(FROM_CLIENT, TASK_SIDE, from, b"OK"),
+    );
+    assert_eq!(answered, (REDIRECT, segment(FROM_CLIENT, to, from, b"OK")));
+    assert!(connection().iter().all(|key| world.proven(key).is_some()));
+}
+
+#[test]
+fn a_new_connection_takes_the_place_of_a_closed_one() {
+    let mut world = World::new();
+    world.serve(published(8080), 1, &[(CLIENT, Some(80))]);
+    connect(&mut world);
+    let (from, to) = CONNECTION;
+    world.run("uplink_ingress", &fin(FROM_OUTSIDE, from, to));
+    world.run("uplink_ingress", &syn(FROM_OUTSIDE, from, to));
+    assert_eq!(connection().map(|key| world.proven(&key)), [None; 2]);
+    connect(&mut world);
+    assert!(connection().iter().all(|key| world.proven(key).is_some()));
 }

@@ -54,6 +54,18 @@ pub fn syn<A: Into<IpAddr>>(link: Link, from: Side<A>, to: Side<A>) -> Vec<u8> {
     frame
 }
 
+/// The answer to a SYN.
+pub fn syn_ack(link: Link, from: Side, to: Side) -> Vec<u8> {
+    let mut frame = Vec::new();
+    ip(link, from.0, to.0)
+        .tcp(from.1, to.1, 5000, 64240)
+        .syn()
+        .ack(1001)
+        .write(&mut frame, &[])
+        .unwrap();
+    frame
+}
+
 /// A segment of an open connection.
 pub fn segment<A: Into<IpAddr>>(link: Link, from: Side<A>, to: Side<A>, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();

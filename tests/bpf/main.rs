@@ -12,6 +12,8 @@
 )]
 
 mod arp;
+mod choice;
+mod counters;
 mod datagram;
 mod dns;
 mod egress;
@@ -20,11 +22,13 @@ mod fragments;
 mod frames;
 mod hostile;
 mod icmp_error;
+mod ingress;
 mod ipv6;
 mod mesh;
 mod mss;
 mod mtu;
 mod property;
+mod retired;
 mod sctp;
 mod stack;
 mod task;

@@ -1,18 +1,20 @@
 //! One host's data plane, loaded and filled, but attached to nothing.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, PerCpuArray};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramError, SchedClassifier, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader, Pod};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use orch_ebpf_common::{
     Address, Attachment, Backend, BackendKey, Be16, Config, DropReason, Endpoint, EndpointKey,
-    Flow, FlowKey, FragmentKey, FragmentPorts, Frontend, FrontendKey, MacAddress, MemberKey,
-    NameAddresses, NameKey, Network, Sandbox, SandboxAddressKey, Subnet, SubnetKey, Vni,
+    Flow, FlowKey, FragmentKey, FragmentPorts, Frontend, FrontendKey, MacAddress, Maglev,
+    MaglevKey, MemberKey, NameAddresses, NameKey, Network, Sandbox, SandboxAddressKey,
+    ServiceCounters, SourceKey, Subnet, SubnetKey, Vni,
 };
 use tempfile::TempDir;
 
@@ -136,13 +138,29 @@ impl World {
         world
     }
 
+    /// The same with connection tables of `entries`.
+    pub fn small(entries: u32) -> Self {
+        let mut world = Self::with_sizes(&[("FLOWS", entries), ("OPENING", entries)]);
+        world.fill();
+        world
+    }
+
     /// The maps stay empty. A program is loaded when it is needed: each takes a while to verify.
     pub fn empty() -> Self {
+        Self::with_sizes(&[])
+    }
+
+    /// The same with maps of other sizes.
+    fn with_sizes(sizes: &[(&'static str, u32)]) -> Self {
         // A namespace without routes, whose only device is the loopback.
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace needs root");
         let pins = PinDirectory::new();
         let object = object();
-        let ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        for (map, entries) in sizes {
+            loader.map_max_entries(map, *entries);
+        }
+        let ebpf = loader
             .default_map_pin_directory(pins.0.path())
             .load_file(&object)
             .unwrap_or_else(|error| panic!("{}: {error:?}", object.display()));
@@ -285,9 +303,7 @@ impl World {
         generation: u32,
         backends: &[(Ipv4Addr, Option<u16>)],
     ) {
-        let backends = backends.iter();
-        let backends = backends.map(|(address, port)| (Address::from(*address), *port));
-        self.lead(frontend, generation, &backends.collect::<Vec<_>>());
+        self.serve_with(frontend, generation, backends, Frontend::default());
     }
 
     /// The same for backends of IPv6.
@@ -297,9 +313,7 @@ impl World {
         generation: u32,
         backends: &[(Ipv6Addr, Option<u16>)],
     ) {
-        let backends = backends.iter();
-        let backends = backends.map(|(address, port)| (Address::from(*address), *port));
-        self.lead(frontend, generation, &backends.collect::<Vec<_>>());
+        self.serve_with(frontend, generation, backends, Frontend::default());
     }
 
     /// The same for backends of any family.
@@ -309,10 +323,21 @@ impl World {
         generation: u32,
         backends: &[(Address, Option<u16>)],
     ) {
+        self.serve_with(frontend, generation, backends, Frontend::default());
+    }
+
+    /// The same for a frontend with options.
+    pub fn serve_with<A: Into<Address> + Copy>(
+        &mut self,
+        frontend: FrontendKey,
+        generation: u32,
+        backends: &[(A, Option<u16>)],
+        options: Frontend,
+    ) {
         for (slot, (address, port)) in (0..).zip(backends) {
             let backend = Backend {
                 vni: VNI,
-                address: *address,
+                address: (*address).into(),
                 port: Be16::new(port.unwrap_or_default()),
                 reserved: 0,
             };
@@ -328,13 +353,21 @@ impl World {
             self.set("MEMBERS", MemberKey { frontend, backend }, generation);
         }
         let count = u32::try_from(backends.len()).unwrap();
+        if options.flags & Frontend::MAGLEV != 0 {
+            let key = MaglevKey {
+                frontend,
+                generation,
+            };
+            let slot = |entry| u16::try_from(entry % backends.len()).unwrap();
+            self.set("MAGLEV", key, Maglev(std::array::from_fn(slot)));
+        }
         self.set(
             "FRONTENDS",
             frontend,
             Frontend {
                 generation,
                 count,
-                ..Frontend::default()
+                ..options
             },
         );
     }
@@ -417,10 +450,19 @@ impl World {
             .collect()
     }
 
-    /// The entry of a conversation.
+    fn connections(&self, map: &str) -> HashMap<&MapData, FlowKey, Flow> {
+        self.ebpf.map(map).unwrap().try_into().unwrap()
+    }
+
+    /// The entry of a conversation, in whichever table it is.
     pub fn flow(&self, key: &FlowKey) -> Option<Flow> {
-        let flows: HashMap<_, FlowKey, Flow> = self.ebpf.map("FLOWS").unwrap().try_into().unwrap();
-        flows.get(key, 0).ok()
+        let proven = self.proven(key);
+        proven.or_else(|| self.connections("OPENING").get(key, 0).ok())
+    }
+
+    /// The entry of a conversation that has proved to be one.
+    pub fn proven(&self, key: &FlowKey) -> Option<Flow> {
+        self.connections("FLOWS").get(key, 0).ok()
     }
 
     /// Forgets all conversations and datagrams; returns how many entries these had.
@@ -441,8 +483,47 @@ impl World {
 
     /// All conversations.
     pub fn flows(&self) -> Vec<(FlowKey, Flow)> {
-        let flows: HashMap<_, FlowKey, Flow> = self.ebpf.map("FLOWS").unwrap().try_into().unwrap();
-        flows.iter().map(|entry| entry.unwrap()).collect()
+        let maps = ["OPENING", "FLOWS"].map(|map| self.connections(map));
+        let entries = maps.iter().flat_map(HashMap::iter);
+        let entries: BTreeMap<_, _> = entries.map(Result::unwrap).collect();
+        entries.into_iter().collect()
+    }
+
+    /// Names clients of a published port.
+    pub fn range(&mut self, frontend: FrontendKey, client: Ipv4Addr, prefix: u8, value: u32) {
+        let mut sources = LpmTrie::try_from(self.ebpf.map_mut("SOURCES").unwrap()).unwrap();
+        let client = client.into();
+        let bits = SourceKey::prefix_len(true, prefix);
+        let key = Key::new(bits, SourceKey { frontend, client });
+        sources.insert(&key, value, 0).unwrap();
+    }
+
+    /// What was counted for a service.
+    pub fn counters(&self, service: u32) -> ServiceCounters {
+        let counters: PerCpuArray<_, ServiceCounters> =
+            self.ebpf.map("SERVICES").unwrap().try_into().unwrap();
+        let sum = |sum: ServiceCounters, cpu: &ServiceCounters| ServiceCounters {
+            flows: sum.flows + cpu.flows,
+            packets: sum.packets + cpu.packets,
+            bytes: sum.bytes + cpu.bytes,
+            refused: sum.refused + cpu.refused,
+        };
+        let per_cpu = counters.get(&service, 0).unwrap();
+        per_cpu.iter().fold(ServiceCounters::default(), sum)
+    }
+
+    /// Changes what the programs know about the host.
+    pub fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {
+        let mut config = Array::try_from(self.ebpf.map_mut("CONFIG").unwrap()).unwrap();
+        let mut value: Config = config.get(&0, 0).unwrap();
+        change(&mut value);
+        config.set(0, value, 0).unwrap();
+    }
+
+    /// The bytes of all events that were told since the last look.
+    pub fn events(&mut self) -> Vec<Vec<u8>> {
+        let mut ring = RingBuf::try_from(self.ebpf.map_mut("EVENTS").unwrap()).unwrap();
+        std::iter::from_fn(|| ring.next().map(|event| event.to_vec())).collect()
     }
 }
 

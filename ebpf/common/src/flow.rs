@@ -182,6 +182,8 @@ impl Flow {
     pub const ONE_ADDRESS: u8 = 1;
     /// Answers leave the backend's host straight to the client.
     pub const DIRECT_RETURN: u8 = 2;
+    /// The key of the other direction has a [`FlowKey::branch`].
+    pub const BRANCH: u8 = 4;
 
     /// Whether nothing has matched for so long that another conversation may take its place.
     #[inline(always)]

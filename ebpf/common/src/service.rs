@@ -42,6 +42,8 @@ pub struct FrontendKey {
 impl FrontendKey {
     /// Every protocol.
     pub const ANY_PROTOCOL: u8 = 0;
+    /// In the value of `LOCAL_ADDRESSES`: a port is published on this address alone.
+    pub const HAS_OWN_PORTS: u32 = 2;
 
     /// A service's virtual address.
     #[inline(always)]

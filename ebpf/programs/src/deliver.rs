@@ -5,12 +5,48 @@ use orch_ebpf_common::{
 };
 
 use crate::nat::rewrite;
+use crate::open::{self, SourcePort};
 use crate::packet::Packet;
-use crate::{Outcome, icmp, maps, mss, mtu, verdict};
+use crate::scratch::Scratch;
+use crate::{
+    DROPPED, FORWARD, OPEN, OPEN_TRANSLATED, Outcome, PUBLISHED, icmp, maps, mss, mtu, service,
+    verdict,
+};
 
-/// Rewrites a packet as its flow says, and delivers it.
+/// Carries out a decision, and leaves verdicts as they are. That is done when the functions have
+/// returned that decided, for the stack's sake.
 #[inline(always)]
-pub fn by_flow(packet: &Packet, flow: &Flow) -> Outcome {
+pub fn settle(packet: &Packet, scratch: &mut Scratch, outcome: Outcome) -> Outcome {
+    let verdict = match outcome? {
+        PUBLISHED => service::published(packet, scratch),
+        other => other,
+    };
+    let verdict = match verdict {
+        OPEN => open::open(packet, scratch, SourcePort::Kept),
+        OPEN_TRANSLATED => open::open(packet, scratch, SourcePort::Translated),
+        other => other,
+    };
+    Ok(match verdict {
+        FORWARD => by_flow(packet, &scratch.forward),
+        other => other,
+    })
+}
+
+/// Rewrites a packet as its flow says, and delivers it. Nothing is changed yet when it turns out
+/// that the flow's task is not known, see [`lacks_task`].
+#[inline(never)]
+pub fn by_flow(packet: &Packet, flow: &Flow) -> i32 {
+    verdict(try_by_flow(packet, flow))
+}
+
+/// Whether [`by_flow`] found no task.
+#[inline(always)]
+pub const fn lacks_task(verdict: i32) -> bool {
+    verdict == DROPPED + DropReason::UnknownEndpoint as i32
+}
+
+#[inline(always)]
+fn try_by_flow(packet: &Packet, flow: &Flow) -> Outcome {
     const TUNNEL: u8 = Delivery::Tunnel as u8;
     const UPLINK: u8 = Delivery::Uplink as u8;
     const ENDPOINT: u8 = Delivery::Endpoint as u8;
@@ -36,7 +72,13 @@ pub fn by_flow(packet: &Packet, flow: &Flow) -> Outcome {
     mss::clamp(packet, flow, is_remote);
     rewritten(packet, flow)?;
     match endpoint {
-        Some(endpoint) => return to(packet, flow.vni, endpoint),
+        Some(endpoint) => {
+            let verdict = to(packet, flow.vni, endpoint)?;
+            if is_remote && flow.flags & Flow::DIRECT_RETURN != 0 {
+                packet.skb.name_published_port(packet.destination_port)?;
+            }
+            return Ok(verdict);
+        }
         None if flow.delivery == TUNNEL => return tunnel(packet, flow.vni, &flow.node),
         None => {}
     }

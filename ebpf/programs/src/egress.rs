@@ -6,22 +6,16 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::bpf_fib_lookup;
 use orch_ebpf_common::{
-    Address, Be32, Delivery, DropReason, EndpointKey, Flow, FrontendKey, Network, Origin, Vni,
+    Address, Be32, Delivery, DropReason, EndpointKey, Flow, Network, Origin, Vni,
 };
 
-use crate::flow::{self, ReplyPath, SourcePort};
+use crate::open::ReplyPath;
 use crate::packet::{Kind, Packet};
 use crate::scratch::Scratch;
-use crate::{Outcome, icmp, maps, service};
+use crate::{OPEN_TRANSLATED, Outcome, PUBLISHED, icmp, maps, service, verdict};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
-
-/// Answers of all that leave here go back to the task.
-const TO_TASK: &ReplyPath = &ReplyPath {
-    delivery: Delivery::Endpoint,
-    ifindex: 0,
-};
 
 /// Whether tasks of a network must not reach anything outside of it.
 #[inline(always)]
@@ -40,8 +34,13 @@ pub fn source(packet: &Packet) -> Result<Address, DropReason> {
 }
 
 /// Lets a packet to an outside address leave its network.
+#[inline(never)]
+pub fn leave(packet: &Packet, scratch: &mut Scratch) -> i32 {
+    verdict(try_leave(packet, scratch))
+}
+
 #[inline(always)]
-pub fn leave(packet: &Packet, scratch: &mut Scratch) -> Outcome {
+fn try_leave(packet: &Packet, scratch: &mut Scratch) -> Outcome {
     if is_internal(scratch.key.vni)? {
         return Err(DropReason::InternalNetwork);
     }
@@ -59,12 +58,15 @@ pub fn leave(packet: &Packet, scratch: &mut Scratch) -> Outcome {
         vni: Vni::HOST,
         address: destination,
     };
-    if maps::local_address(&local).is_none() {
+    let Some(local) = maps::local_address(&local) else {
         return to_outside(packet, scratch);
-    }
-    let published = FrontendKey::published(ip.is_v4, ip.protocol, packet.destination_port);
-    match maps::frontend(&published) {
-        Some(frontend) => service::published(packet, scratch, frontend, TO_TASK),
+    };
+    let (key, port) = (&mut scratch.frontend, packet.destination_port);
+    match service::at_address(key, &destination, *local, ip.protocol, port) {
+        Some(_) => {
+            scratch.reply_path = ReplyPath::TASK;
+            Ok(PUBLISHED)
+        }
         None => to_host(packet, scratch, destination),
     }
 }
@@ -81,7 +83,8 @@ pub fn to_host(packet: &Packet, scratch: &mut Scratch, destination: Address) -> 
         origin: Origin::Direct as u8,
         ..Flow::default()
     };
-    Ok(flow::open(packet, scratch, TO_TASK, SourcePort::Translated))
+    scratch.reply_path = ReplyPath::TASK;
+    Ok(OPEN_TRANSLATED)
 }
 
 #[inline(always)]
@@ -90,7 +93,7 @@ fn to_outside(packet: &Packet, scratch: &mut Scratch) -> Outcome {
         Ok(source) => source,
         Err(reason) => return Ok(icmp::no_route(packet, scratch, reason)),
     };
-    let ifindex = match route(packet) {
+    let ifindex = match route_to(packet, &scratch.key.destination) {
         0 => return Ok(icmp::no_route(packet, scratch, DropReason::NoRoute)),
         ifindex => ifindex,
     };
@@ -104,12 +107,13 @@ fn to_outside(packet: &Packet, scratch: &mut Scratch) -> Outcome {
         ifindex,
         ..Flow::default()
     };
-    Ok(flow::open(packet, scratch, TO_TASK, SourcePort::Translated))
+    scratch.reply_path = ReplyPath::TASK;
+    Ok(OPEN_TRANSLATED)
 }
 
-/// The device that leads to the packet's destination, or 0.
+/// The device that leads to an address of the packet's family, or 0.
 #[inline(never)]
-fn route(packet: &Packet) -> u32 {
+pub fn route_to(packet: &Packet, destination: &Address) -> u32 {
     const SUCCESS: i64 = BPF_FIB_LKUP_RET_SUCCESS as i64;
     const FORWARDING_DISABLED: i64 = BPF_FIB_LKUP_RET_FWD_DISABLED as i64;
     let (ip, host) = (&*packet.ip, packet.config.host_ifindex);
@@ -117,7 +121,7 @@ fn route(packet: &Packet) -> u32 {
     let mut lookup: FibLookup = unsafe { core::mem::zeroed() };
     lookup.l4_protocol = ip.protocol;
     lookup.ifindex = host;
-    let (source, destination) = (packet.config.outside(ip.is_v4), ip.destination);
+    let source = packet.config.outside(ip.is_v4);
     if ip.is_v4 {
         lookup.family = AF_INET;
         lookup.__bindgen_anon_3.ipv4_src = source.v4().raw();

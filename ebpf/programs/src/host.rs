@@ -1,13 +1,13 @@
 //! What the host's processes send into the host link: to published ports, and answers to tasks.
 
-use orch_ebpf_common::{Address, Delivery, DropReason, FrontendKey, Vni};
+use orch_ebpf_common::{Address, DropReason, Vni};
 
-use crate::flow::{self, ReplyPath};
 use crate::ip::Ip;
+use crate::open::ReplyPath;
 use crate::packet::{Kind, Packet};
-use crate::scratch::scratch;
+use crate::scratch::{Scratch, scratch};
 use crate::skb::Skb;
-use crate::{Outcome, fragment, maps, service};
+use crate::{Outcome, PUBLISHED, deliver, flow, fragment, maps, service};
 
 /// Handles one frame from the host.
 #[inline(always)]
@@ -24,21 +24,27 @@ pub fn ingress(skb: Skb) -> Outcome {
     fragment::follow_first(&mut packet, Vni::HOST);
     let scratch = scratch()?;
     scratch.key = packet.key(Vni::HOST);
-    if let Some(outcome) = flow::follow(&packet, scratch) {
-        return outcome;
-    }
-    let ip = &*packet.ip;
+    let outcome = match flow::follow(&packet, scratch) {
+        Some(outcome) => outcome,
+        None => decide(&packet, scratch),
+    };
+    deliver::settle(&packet, scratch, outcome)
+}
+
+/// Where a packet without a flow goes.
+#[inline(always)]
+fn decide(packet: &Packet, scratch: &mut Scratch) -> Outcome {
+    let (ip, config) = (&*packet.ip, packet.config);
     if ip.destination != Address::mesh(ip.is_v4) || !packet.has_ports() {
         return Err(DropReason::HostUnexpected);
     }
-    let key = FrontendKey::published(ip.is_v4, ip.protocol, packet.destination_port);
-    let Some(frontend) = maps::frontend(&key) else {
+    let (protocol, port) = (ip.protocol, packet.destination_port);
+    match service::at_mesh(config, &mut scratch.frontend, ip.is_v4, protocol, port) {
+        Some(_) => {
+            scratch.reply_path = ReplyPath::HOST;
+            Ok(PUBLISHED)
+        }
         // Unpublished since the socket was translated.
-        return service::refuse(&packet, scratch);
-    };
-    let reply_path = ReplyPath {
-        delivery: Delivery::Host,
-        ifindex: 0,
-    };
-    service::published(&packet, scratch, frontend, &reply_path)
+        None => service::refuse(packet, scratch, 0),
+    }
 }

@@ -56,7 +56,7 @@ pub fn port_unreachable(packet: &Packet, scratch: &mut Scratch) -> i32 {
 /// not wait; counts the reason as for a drop, because it is the host's want.
 #[inline(always)]
 pub fn no_route(packet: &Packet, scratch: &mut Scratch, reason: DropReason) -> i32 {
-    maps::count_drop(reason);
+    maps::count_drop(reason as u32);
     unreachable(packet, scratch, Unreachable::Network)
 }
 
@@ -71,7 +71,7 @@ fn try_too_big(packet: &Packet) -> Outcome {
     if !may_be_answered(packet) {
         return Err(DropReason::TooBig);
     }
-    maps::count_drop(DropReason::TooBig);
+    maps::count_drop(DropReason::TooBig as u32);
     let icmp = IcmpHeader::too_big(packet.ip.is_v4, packet.config.overlay_mtu);
     answer(packet, &mut room()?.bytes, icmp)
 }

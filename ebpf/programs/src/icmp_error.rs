@@ -10,11 +10,10 @@ use orch_ebpf_common::headers::{
 use orch_ebpf_common::{Be16, DropReason, Flow, FlowKey, Vni, checksum};
 
 use crate::ip::Ip;
-use crate::maps::FLOWS;
 use crate::nat::{difference, store_addresses};
 use crate::packet::Packet;
 use crate::scratch::Scratch;
-use crate::{Outcome, deliver, verdict};
+use crate::{FORWARD, Outcome, flow, verdict};
 
 /// The packet that an error quotes: its header, and at least 8 bytes of what it carried.
 struct Quote {
@@ -52,9 +51,7 @@ pub fn follow(packet: &Packet, scratch: &mut Scratch) -> Option<Outcome> {
         reserved: 0,
         branch: Be16::ZERO,
     };
-    let flow = FLOWS.get_ptr_mut(&scratch.reply_key)?;
-    // SAFETY: as in `flow::follow`.
-    let flow = unsafe { &*flow };
+    let flow = flow::find(&scratch.reply_key)?;
     Some(Ok(translate(packet, scratch, &quote, flow)))
 }
 
@@ -100,7 +97,7 @@ fn may_speak(packet: &Packet, quote: &Quote, vni: Vni) -> bool {
         && (vni == Vni::HOST || packet.ip.source == quote.ip.destination)
 }
 
-/// Rewrites the quote and the packet around it, and delivers it as `flow`, the one of the quoted
+/// Rewrites the quote, and lets the packet around it be delivered as `flow`, the one of the quoted
 /// packet's answers, says.
 #[inline(never)]
 fn translate(packet: &Packet, scratch: &mut Scratch, quote: &Quote, flow: &Flow) -> i32 {
@@ -119,7 +116,7 @@ fn try_translate(packet: &Packet, scratch: &mut Scratch, quote: &Quote, flow: &F
     // The error itself has no ports.
     scratch.forward.source_port = packet.source_port;
     scratch.forward.destination_port = packet.destination_port;
-    deliver::by_flow(packet, &scratch.forward)
+    Ok(FORWARD)
 }
 
 /// The quoted addresses as they were before the rewrite. In IPv4 the message's checksum stays, as

@@ -15,20 +15,24 @@
 #![no_main]
 
 mod arp;
+mod choice;
 mod deliver;
 mod dns;
 mod egress;
+mod event;
 mod flow;
 mod fragment;
 mod host;
 mod icmp;
 mod icmp_error;
+mod ingress;
 mod ip;
 mod maps;
 mod mss;
 mod mtu;
 mod nat;
 mod ndp;
+mod open;
 mod overlay;
 mod packet;
 mod reply;
@@ -55,43 +59,71 @@ type Outcome = Result<i32, DropReason>;
 /// Not ours: the next program, or the host's stack, shall have it.
 const PASS: i32 = aya_ebpf::bindings::TC_ACT_UNSPEC;
 
-/// The tc verdict of an outcome. Drops are counted here and nowhere else.
-///
-/// The programs end with it, and so do the functions that are compiled out of line to keep the
-/// stack small: the verifier wants their result in one register.
+/// In place of a verdict: the packet is to be delivered as `scratch.forward` says.
+const FORWARD: i32 = 0x80;
+/// The same after a conversation is opened, see [`open::open`].
+const OPEN: i32 = 0x81;
+/// The same with a source port of the host.
+const OPEN_TRANSLATED: i32 = 0x82;
+/// The packet is for the published port `scratch.frontend`, see [`service::published`].
+const PUBLISHED: i32 = 0x83;
+
+/// What functions return that are compiled out of line to keep the stack small, and so must fit
+/// one register: a tc verdict, or from here on the reason to drop the packet.
+const DROPPED: i32 = 0x100;
+
+/// An outcome in one register.
 #[inline(always)]
 fn verdict(outcome: Outcome) -> i32 {
     match outcome {
         Ok(verdict) => verdict,
-        Err(reason) => {
-            maps::count_drop(reason);
-            TC_ACT_SHOT
-        }
+        Err(reason) => DROPPED + reason as i32,
     }
+}
+
+/// The tc verdict with which a program ends. Drops are counted here and nowhere else.
+#[inline(always)]
+fn end(skb: Skb, outcome: Outcome) -> i32 {
+    let verdict = verdict(outcome);
+    if verdict < DROPPED {
+        return verdict;
+    }
+    let reason = (verdict - DROPPED) as u32;
+    maps::count_drop(reason);
+    event::tell_drop(skb, reason);
+    TC_ACT_SHOT
 }
 
 /// What a task sends.
 #[classifier]
 fn task_ingress(ctx: TcContext) -> i32 {
-    verdict(task::ingress(Skb::new(&ctx)))
+    let skb = Skb::new(&ctx);
+    scratch::clear();
+    end(skb, task::ingress(skb))
 }
 
 /// What other hosts' tasks send.
 #[classifier]
 fn overlay_ingress(ctx: TcContext) -> i32 {
-    verdict(overlay::ingress(Skb::new(&ctx)))
+    let skb = Skb::new(&ctx);
+    scratch::clear();
+    end(skb, overlay::ingress(skb))
 }
 
 /// What the outside sends.
 #[classifier]
 fn uplink_ingress(ctx: TcContext) -> i32 {
-    verdict(uplink::ingress(Skb::new(&ctx)))
+    let skb = Skb::new(&ctx);
+    scratch::clear();
+    end(skb, uplink::ingress(skb))
 }
 
 /// What the host's processes send to published ports and to tasks.
 #[classifier]
 fn host_ingress(ctx: TcContext) -> i32 {
-    verdict(host::ingress(Skb::new(&ctx)))
+    let skb = Skb::new(&ctx);
+    scratch::clear();
+    end(skb, host::ingress(skb))
 }
 
 /// The only verdict of the socket hooks: they translate addresses and forbid nothing.

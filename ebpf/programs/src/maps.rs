@@ -2,19 +2,20 @@
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
+use aya_ebpf::maps::ring_buf::RingBufEntry;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie};
-use orch_ebpf_common::service::SERVICE_COUNTERS;
+use orch_ebpf_common::flow::{FLOW_ENTRIES, FRAGMENT_ENTRIES, OPENING_ENTRIES};
+use orch_ebpf_common::service::{AFFINITY_ENTRIES, SERVICE_COUNTERS};
 use orch_ebpf_common::{
     Address, Affinity, AffinityKey, Attachment, Backend, BackendKey, Config, DropReason, Endpoint,
-    EndpointKey, Flow, FlowKey, FragmentKey, FragmentPorts, Frontend, FrontendKey, Maglev,
-    MaglevKey, MemberKey, NameAddresses, NameKey, Network, OriginalDestination, Sandbox,
+    EndpointKey, Flow, FlowEvent, FlowKey, FragmentKey, FragmentPorts, Frontend, FrontendKey,
+    Maglev, MaglevKey, MemberKey, NameAddresses, NameKey, Network, OriginalDestination, Sandbox,
     SandboxAddressKey, ServiceCounters, SocketKey, SourceKey, Subnet, SubnetKey, Vni,
 };
 
 /// Entries of the maps; to the loader, a pinned map of another size is one of another layout.
 const MANY: u32 = 65_536;
 const SOME: u32 = 4_096;
-const FEW: u32 = 8_192;
 const RING_BYTES: u32 = 256 * 1024;
 
 #[map]
@@ -52,9 +53,9 @@ static NAMES: HashMap<NameKey, NameAddresses> = HashMap::pinned(MANY, BPF_F_NO_P
 static ORIGINAL_DESTINATIONS: LruHashMap<SocketKey, OriginalDestination> =
     LruHashMap::pinned(MANY, 0);
 #[map]
-static AFFINITY: LruHashMap<AffinityKey, Affinity> = LruHashMap::pinned(MANY, 0);
+static AFFINITY: LruHashMap<AffinityKey, Affinity> = LruHashMap::pinned(AFFINITY_ENTRIES, 0);
 #[map]
-static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts> = LruHashMap::pinned(FEW, 0);
+static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts> = LruHashMap::pinned(FRAGMENT_ENTRIES, 0);
 #[map]
 static SERVICES: PerCpuArray<ServiceCounters> = PerCpuArray::pinned(SERVICE_COUNTERS, 0);
 #[map]
@@ -65,11 +66,11 @@ static DROPS: PerCpuArray<u64> = PerCpuArray::pinned(DropReason::COUNT, 0);
 /// The connection table. Its entries are written by other CPUs at the same time, which is why only
 /// pointers to them are handed out.
 #[map]
-pub static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(4 * MANY, 0);
+pub static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(FLOW_ENTRIES, 0);
 
 /// Conversations that have not proved to be one yet.
 #[map]
-pub static OPENING: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(MANY, 0);
+pub static OPENING: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(OPENING_ENTRIES, 0);
 
 /// Defines look-ups that hand out a reference into a map.
 macro_rules! lookups {
@@ -108,6 +109,10 @@ lookups! {
     backend(BACKENDS: BackendKey) -> Backend;
     /// The last generation in which a backend was in a frontend's set.
     member(MEMBERS: MemberKey) -> u32;
+    /// From a conversation's hash to a slot of a set.
+    maglev(MAGLEV: MaglevKey) -> Maglev;
+    /// Where a client of a frontend went last.
+    affinity(AFFINITY: AffinityKey) -> Affinity;
     /// The addresses of a name.
     name(NAMES: NameKey) -> NameAddresses;
     /// The ports of a datagram whose first fragment came by.
@@ -134,6 +139,39 @@ pub fn subnet(vni: Vni, address: Address) -> Option<&'static Subnet> {
     ))
 }
 
+/// What a published port says of a client: [`SourceKey::ALLOW`] or [`SourceKey::DENY`], if it
+/// names a range that the client is in.
+#[inline(always)]
+pub fn source(key: SourceKey) -> Option<u32> {
+    SOURCES
+        .get(lpm_trie::Key::new(SourceKey::FULL, key))
+        .copied()
+}
+
+/// Remembers where a client went. If the map takes no entry the client may meet another backend.
+#[inline(always)]
+pub fn remember_affinity(key: &AffinityKey, affinity: &Affinity) {
+    _ = AFFINITY.insert(key, affinity, 0);
+}
+
+/// This CPU's counters of a service; none for what belongs to no service.
+#[inline(always)]
+pub fn service_counters(service: u32) -> Option<&'static mut ServiceCounters> {
+    if service == 0 {
+        return None;
+    }
+    let counters = SERVICES.get_ptr_mut(service)?;
+    // SAFETY: the pointer is to this CPU's own counters, and no other program runs on this CPU
+    // before this one ends.
+    Some(unsafe { &mut *counters })
+}
+
+/// Room for a record of the ring, if it has any left. It must be submitted.
+#[inline(always)]
+pub fn event() -> Option<RingBufEntry<FlowEvent>> {
+    EVENTS.reserve(0)
+}
+
 /// Remembers what an application calls a published port. If the map is full the application sees
 /// the address it was translated to.
 #[inline(always)]
@@ -147,10 +185,10 @@ pub fn remember_fragment(key: &FragmentKey, ports: &FragmentPorts) -> bool {
     FRAGMENTS.insert(key, ports, 0).is_ok()
 }
 
-/// Counts a dropped packet.
+/// Counts a dropped packet; `reason` is the index of a [`DropReason`].
 #[inline(always)]
-pub fn count_drop(reason: DropReason) {
-    if let Some(counter) = DROPS.get_ptr_mut(reason as u32) {
+pub fn count_drop(reason: u32) {
+    if let Some(counter) = DROPS.get_ptr_mut(reason) {
         // SAFETY: the pointer is to this CPU's own counter, and no other program runs on this
         // CPU before this one ends.
         unsafe { *counter += 1 };

@@ -1,12 +1,12 @@
 //! What tasks of other hosts send, and outside clients through them.
 
-use orch_ebpf_common::{DropReason, EndpointKey};
+use orch_ebpf_common::{Address, DropReason, EndpointKey};
 
 use crate::ip::Ip;
 use crate::packet::Packet;
-use crate::scratch::scratch;
+use crate::scratch::{Scratch, scratch};
 use crate::skb::Skb;
-use crate::{Outcome, deliver, flow, fragment, maps};
+use crate::{Outcome, deliver, flow, fragment, ingress, maps};
 
 /// Handles one frame from the tunnel.
 #[inline(always)]
@@ -24,9 +24,17 @@ pub fn ingress(skb: Skb) -> Outcome {
     let scratch = scratch()?;
     fragment::follow_first(&mut packet, vni);
     scratch.key = packet.key(vni);
-    if let Some(outcome) = flow::follow(&packet, scratch) {
-        return outcome;
-    }
+    let outcome = match flow::follow_from(&packet, scratch, &node) {
+        Some(outcome) => outcome,
+        None => decide(&packet, scratch, &node),
+    };
+    deliver::settle(&packet, scratch, outcome)
+}
+
+/// Where a packet without a flow goes.
+#[inline(always)]
+fn decide(packet: &Packet, scratch: &mut Scratch, node: &Address) -> Outcome {
+    let vni = scratch.key.vni;
     let to = EndpointKey {
         vni,
         address: packet.ip.destination,
@@ -35,7 +43,7 @@ pub fn ingress(skb: Skb) -> Outcome {
         maps::network(&vni).ok_or(DropReason::UnknownNetwork)?;
         return Err(DropReason::UnknownEndpoint);
     };
-    if endpoint.node != config.node {
+    if endpoint.node != packet.config.node {
         // Only its own host may send to a task of another one.
         return Err(DropReason::UnknownEndpoint);
     }
@@ -44,7 +52,7 @@ pub fn ingress(skb: Skb) -> Outcome {
         address: packet.ip.source,
     };
     if packet.has_flow() && maps::endpoint(&from).is_none() {
-        flow::remember_ingress(scratch, vni, node)?;
+        return Ok(ingress::enter(packet, scratch, node));
     }
-    deliver::to_endpoint(&packet, vni, endpoint)
+    deliver::to_endpoint(packet, vni, endpoint)
 }

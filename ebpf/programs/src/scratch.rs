@@ -2,7 +2,12 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
-use orch_ebpf_common::{DropReason, Flow, FlowKey, NameKey};
+use orch_ebpf_common::{
+    Address, Affinity, AffinityKey, Backend, BackendKey, DropReason, Flow, FlowKey, FrontendKey,
+    MaglevKey, MemberKey, NameKey,
+};
+
+use crate::open::ReplyPath;
 
 use crate::icmp;
 
@@ -17,6 +22,16 @@ pub struct Scratch {
     pub forward: Flow,
     /// What to do with the answers.
     pub reply: Flow,
+    /// Where the packet knocks.
+    pub frontend: FrontendKey,
+    /// Who knocks: a task is known outside its network by an address of its host.
+    pub client: Address,
+    /// Who is to serve it.
+    pub backend: Backend,
+    /// How answers leave.
+    pub reply_path: ReplyPath,
+    /// Keys and values of look-ups on the way to a backend.
+    pub choice: Choice,
     /// The name a task asks for.
     pub name: NameKey,
     /// Length of the name on the wire. Kept here, like the next field, because the verifier
@@ -29,7 +44,28 @@ pub struct Scratch {
     pub packet: [u8; Self::PACKET],
 }
 
+/// Keys and values of look-ups on the way to a backend.
+#[repr(C)]
+pub struct Choice {
+    /// Into `AFFINITY`.
+    pub affinity_key: AffinityKey,
+    /// Value of `AFFINITY`.
+    pub affinity: Affinity,
+    /// Into `MEMBERS`.
+    pub member: MemberKey,
+    /// Into `MAGLEV`.
+    pub maglev: MaglevKey,
+    /// Into `BACKENDS`.
+    pub backend: BackendKey,
+}
+
 impl Scratch {
+    /// Whether `key` is that of the packet, not of an earlier one.
+    #[inline(always)]
+    pub const fn has_key(&self) -> bool {
+        self.key.protocol != 0
+    }
+
     /// Size of `packet`.
     pub const PACKET: usize = 512;
 }
@@ -78,11 +114,19 @@ pub fn room() -> Result<&'static mut Room, DropReason> {
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// This CPU's room. To be called once per program.
+/// Forgets the packet that the room was used for last. To be called when a program begins.
+#[inline(always)]
+pub fn clear() {
+    if let Ok(scratch) = scratch() {
+        scratch.key.protocol = 0;
+    }
+}
+
+/// This CPU's room. To be called once per program, and once more at its end.
 #[inline(always)]
 pub fn scratch() -> Result<&'static mut Scratch, DropReason> {
     let scratch = SCRATCH.get_ptr_mut(0).ok_or(DropReason::NotConfigured)?;
-    // SAFETY: the room is this CPU's, each program asks for it once, and programs on one CPU do
-    // not interrupt each other; it holds integers only, so that any content is valid.
+    // SAFETY: the room is this CPU's, no program holds it twice at a time, and programs on one CPU
+    // do not interrupt each other; it holds integers only, so that any content is valid.
     Ok(unsafe { &mut *scratch })
 }

@@ -10,8 +10,8 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{
     bpf_csum_diff, bpf_get_prandom_u32, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect,
     bpf_redirect_neigh, bpf_redirect_peer, bpf_set_hash_invalid, bpf_skb_change_tail,
-    bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_load_bytes, bpf_skb_set_tunnel_key,
-    bpf_skb_store_bytes,
+    bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_get_tunnel_opt, bpf_skb_load_bytes,
+    bpf_skb_set_tunnel_key, bpf_skb_set_tunnel_opt, bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
 use orch_ebpf_common::dns::{DnsHeader, QuestionTail};
@@ -281,6 +281,9 @@ impl Skb {
         let size = size_of::<bpf_tunnel_key>() as u32;
         // SAFETY: see above.
         rewritten(unsafe { bpf_skb_set_tunnel_key(self.0, &raw mut key, size, flags) })?;
+        // A policy must be set: without one, the kernel sends whatever is on its stack
+        // (`vxlan_xmit_one` in Linux 6.18).
+        self.name_published_port(Be16::ZERO)?;
         Ok(self.to_device(device))
     }
 
@@ -304,6 +307,28 @@ impl Skb {
             };
             Some((Vni::new(key.tunnel_id), remote))
         }
+    }
+
+    /// Names a published port to the host that the packet is sent to through the tunnel: the group
+    /// policy of VXLAN (draft-smith-vxlan-group-policy) is free for it, and costs no byte.
+    #[inline(always)]
+    pub fn name_published_port(self, port: Be16) -> Result<(), DropReason> {
+        let mut policy = u32::from(port.get());
+        let (from, size) = ((&raw mut policy).cast(), size_of::<u32>() as u32);
+        // SAFETY: see above; the structure `vxlan_metadata` is one such integer.
+        rewritten(unsafe { bpf_skb_set_tunnel_opt(self.0, from, size) })
+    }
+
+    /// The published port that the host names which sent the packet through the tunnel, or 0.
+    #[inline(always)]
+    pub fn published_port(self) -> Be16 {
+        let mut policy = 0_u32;
+        let (to, size) = ((&raw mut policy).cast(), size_of::<u32>() as u32);
+        // SAFETY: see above; the helper writes at most `size` bytes.
+        if unsafe { bpf_skb_get_tunnel_opt(self.0, to, size) } <= 0 {
+            return Be16::ZERO;
+        }
+        Be16::new(policy as u16)
     }
 
     /// Out of a device, as the frame is.

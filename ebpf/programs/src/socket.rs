@@ -10,7 +10,7 @@ use orch_ebpf_common::{
     Address, Be16, Be32, EndpointKey, Frontend, FrontendKey, OriginalDestination, SocketKey, Vni,
 };
 
-use crate::maps;
+use crate::{maps, service};
 
 const LOOPBACK_NET: u32 = 127;
 const LOOPBACK_V6: Address =
@@ -32,7 +32,7 @@ impl Socket {
     #[inline(always)]
     pub fn translate4(&self) {
         let address = self.address4();
-        if self.is_of_this_host() && self.frontend(true).is_some() && is_local(address) {
+        if self.is_of_this_host() && self.frontend(&address, true).is_some() && is_local(address) {
             self.remember(address);
             self.set_address4(Address::MESH);
         }
@@ -49,7 +49,7 @@ impl Socket {
         if !self.is_of_this_host() {
             return;
         }
-        if let Some(mesh) = self.mesh(address.is_v4(), may_map)
+        if let Some(mesh) = self.mesh(&address, may_map)
             && is_local(address)
         {
             self.remember(address);
@@ -59,13 +59,13 @@ impl Socket {
 
     /// The mesh address that serves an IPv6 socket which names an address of either family.
     #[inline(always)]
-    fn mesh(&self, is_v4: bool, may_map: bool) -> Option<Address> {
-        let mapped = self.frontend(true).map(|_| Address::MESH);
-        if is_v4 {
+    fn mesh(&self, address: &Address, may_map: bool) -> Option<Address> {
+        let mapped = self.frontend(address, true).map(|_| Address::MESH);
+        if address.is_v4() {
             return mapped;
         }
         let mapped = mapped.filter(|_| may_map);
-        match self.frontend(false) {
+        match self.frontend(address, false) {
             Some(frontend) if frontend.count > 0 => Some(Address::MESH_V6),
             Some(_) => mapped.or(Some(Address::MESH_V6)),
             None => mapped,
@@ -88,11 +88,23 @@ impl Socket {
         }
     }
 
-    /// The published port that the socket names, as clients of a family have it.
+    /// The published port that the socket names by `address`, as clients of a family have it.
     #[inline(always)]
-    fn frontend(&self, is_v4: bool) -> Option<&'static Frontend> {
-        let key = FrontendKey::published(is_v4, self.protocol(), self.port());
-        maps::frontend(&key)
+    fn frontend(&self, address: &Address, is_v4: bool) -> Option<&'static Frontend> {
+        let config = maps::config().ok()?;
+        let (protocol, port) = (self.protocol(), self.port());
+        let named = if address.is_v4() == is_v4 {
+            *address
+        } else {
+            Address::any(is_v4)
+        };
+        let (mut key, mut at_mesh) = (FrontendKey::default(), FrontendKey::default());
+        let own = FrontendKey::HAS_OWN_PORTS;
+        let found = service::at_address(&mut key, &named, own, protocol, port)?;
+        // The mesh has one address. A port that is published on this address alone, beside another
+        // service's on another, is not reached from here rather than mistaken for that.
+        service::at_mesh(config, &mut at_mesh, is_v4, protocol, port)?;
+        (key == at_mesh).then_some(found)
     }
 
     /// Several hosts may share a kernel, each with its own programs at the cgroup root.

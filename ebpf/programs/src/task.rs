@@ -10,7 +10,8 @@ use crate::packet::{Kind, Packet};
 use crate::scratch::{Scratch, scratch};
 use crate::skb::Skb;
 use crate::{
-    Outcome, arp, deliver, dns as names, egress, flow, fragment, icmp, maps, ndp, service,
+    Outcome, arp, deliver, dns as names, egress, flow, fragment, icmp, maps, ndp, open, service,
+    verdict,
 };
 
 /// Handles one frame from a task's veth.
@@ -38,10 +39,11 @@ pub fn ingress(skb: Skb) -> Outcome {
             }
             fragment::follow_first(&mut packet, vni);
             scratch.key = packet.key(vni);
-            if let Some(outcome) = flow::follow(&packet, scratch) {
-                return outcome;
-            }
-            decide(&packet, scratch)
+            let outcome = match flow::follow(&packet, scratch) {
+                Some(outcome) => outcome,
+                None => Ok(decide(&packet, scratch)),
+            };
+            deliver::settle(&packet, scratch, outcome)
         }
         _ => Err(DropReason::UnsupportedEtherType),
     }
@@ -65,25 +67,30 @@ fn source_network(packet: &Packet, attachment: &Attachment) -> Result<Vni, DropR
 }
 
 /// Where the first packet of a conversation goes.
+#[inline(never)]
+fn decide(packet: &Packet, scratch: &mut Scratch) -> i32 {
+    verdict(try_decide(packet, scratch))
+}
+
 #[inline(always)]
-fn decide(packet: &Packet, scratch: &mut Scratch) -> Outcome {
+fn try_decide(packet: &Packet, scratch: &mut Scratch) -> Outcome {
     let vni = scratch.key.vni;
     let destination = scratch.key.destination;
     if let Some(frontend) = maps::frontend(&FrontendKey::vip(vni, destination)) {
-        return service::virtual_address(packet, scratch, frontend);
+        return Ok(service::virtual_address(packet, scratch, frontend));
     }
     if let Some(endpoint) = maps::endpoint(&EndpointKey {
         vni,
         address: destination,
     }) {
-        if packet.may_open() && flow::has_way_back(scratch) {
-            return flow::open_beside(packet, scratch);
+        if packet.may_open() && open::has_way_back(scratch) {
+            return open::beside(scratch);
         }
         return deliver::to_endpoint(packet, vni, endpoint);
     }
     match maps::subnet(vni, destination) {
         Some(subnet) => inside(packet, scratch, subnet),
-        None => egress::leave(packet, scratch),
+        None => Ok(egress::leave(packet, scratch)),
     }
 }
 
@@ -107,5 +114,5 @@ fn inside(packet: &Packet, scratch: &mut Scratch, subnet: &Subnet) -> Outcome {
     {
         return egress::to_host(packet, scratch, Address::host_link(packet.ip.is_v4));
     }
-    service::refuse(packet, scratch)
+    service::refuse(packet, scratch, 0)
 }

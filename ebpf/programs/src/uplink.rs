@@ -3,14 +3,14 @@
 //! Everything else is the host's own and passes untouched.
 
 use orch_ebpf_common::flow::NAT_PORTS;
-use orch_ebpf_common::{Delivery, EndpointKey, FrontendKey, Vni};
+use orch_ebpf_common::{EndpointKey, Vni};
 
-use crate::flow::{self, ReplyPath};
 use crate::ip::Ip;
+use crate::open::ReplyPath;
 use crate::packet::{Kind, Packet};
 use crate::scratch::scratch;
 use crate::skb::Skb;
-use crate::{Outcome, PASS, fragment, maps, service};
+use crate::{Outcome, PASS, PUBLISHED, deliver, flow, fragment, maps, service};
 
 /// Handles one frame from an uplink.
 #[inline(always)]
@@ -29,35 +29,33 @@ pub fn ingress(skb: Skb) -> Outcome {
         vni: Vni::HOST,
         address: packet.ip.destination,
     };
-    if maps::local_address(&local).is_none() {
+    let Some(local) = maps::local_address(&local) else {
         return Ok(PASS);
-    }
-    fragment::find(&mut packet, Vni::HOST);
-    let frontend = if packet.has_ports() {
-        let ip = &*packet.ip;
-        let key = FrontendKey::published(ip.is_v4, ip.protocol, packet.destination_port);
-        maps::frontend(&key)
-    } else {
-        None
     };
-    let may_have_flow = frontend.is_some()
+    let scratch = scratch()?;
+    fragment::find(&mut packet, Vni::HOST);
+    let is_published = packet.has_ports() && {
+        let (ip, port) = (&*packet.ip, packet.destination_port);
+        let key = &mut scratch.frontend;
+        service::at_address(key, &ip.destination, *local, ip.protocol, port).is_some()
+    };
+    // So that the verifier follows what comes once, and not once for each way to here.
+    let is_published = skb.forget(is_published.into()) != 0;
+    let may_have_flow = is_published
         || packet.kind == Kind::IcmpError
         || NAT_PORTS.contains(&packet.destination_port.get());
     if !may_have_flow {
         return Ok(PASS);
     }
     fragment::remember(&packet, Vni::HOST);
-    let scratch = scratch()?;
     scratch.key = packet.key(Vni::HOST);
-    if let Some(outcome) = flow::follow(&packet, scratch) {
-        return outcome;
-    }
-    let Some(frontend) = frontend else {
-        return Ok(PASS);
+    let outcome = match flow::follow(&packet, scratch) {
+        Some(outcome) => outcome,
+        None if is_published => {
+            scratch.reply_path = ReplyPath::uplink(skb.ifindex());
+            Ok(PUBLISHED)
+        }
+        None => return Ok(PASS),
     };
-    let reply_path = ReplyPath {
-        delivery: Delivery::Uplink,
-        ifindex: skb.ifindex(),
-    };
-    service::published(&packet, scratch, frontend, &reply_path)
+    deliver::settle(&packet, scratch, outcome)
 }

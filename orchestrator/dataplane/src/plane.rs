@@ -44,13 +44,13 @@ pub struct Config {
 /// when one is full, what was used longest ago goes. A change of a size makes the tables anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableSizes {
-    /// Conversations that have proved to be one, two entries of 240 bytes each.
+    /// Conversations that have proved to be one, two entries of 192 bytes each.
     pub flows: u32,
-    /// Conversations that have not yet, two entries of 240 bytes each.
+    /// Conversations that have not yet, two entries of 192 bytes each.
     pub opening: u32,
-    /// Clients of services with affinity, one entry of 136 bytes each.
+    /// Clients of services with affinity, one entry of 120 bytes each.
     pub affinity: u32,
-    /// Datagrams in pieces, one entry of 112 bytes each.
+    /// Datagrams in pieces, one entry of 104 bytes each.
     pub fragments: u32,
 }
 

@@ -51,11 +51,7 @@ impl Wanted {
     /// Puts together what the maps of one host must hold.
     pub fn new(desired: &DesiredNetwork, host: &Host<'_>, numbers: &ServiceNumbers) -> Self {
         let mut tables = Tables {
-            local_addresses: host
-                .addresses
-                .iter()
-                .map(|address| (endpoint_key(Vni::HOST, *address), 1))
-                .collect(),
+            local_addresses: local_addresses(desired, host),
             peers: desired
                 .peers
                 .iter()
@@ -91,6 +87,26 @@ impl Wanted {
             version: desired.version,
         }
     }
+}
+
+/// The host's addresses, and whether a port is published on one of them alone.
+fn local_addresses(desired: &DesiredNetwork, host: &Host<'_>) -> BTreeMap<EndpointKey, u32> {
+    let named: BTreeSet<IpAddr> = desired
+        .frontends
+        .keys()
+        .filter_map(|frontend| match frontend {
+            network::Frontend::Published { address, .. } => Some(*address),
+            network::Frontend::Vip { .. } => None,
+        })
+        .collect();
+    let value = |address| match named.contains(address) {
+        true => 1 | FrontendKey::HAS_OWN_PORTS,
+        false => 1,
+    };
+    let addresses = host.addresses.iter();
+    addresses
+        .map(|address| (endpoint_key(Vni::HOST, *address), value(address)))
+        .collect()
 }
 
 /// The kernel's form of a network's number.
@@ -495,6 +511,23 @@ mod tests {
                 (v4 + 16, key, ip("10.9.0.0"), SourceKey::DENY),
             ])
         );
+    }
+
+    #[test]
+    fn an_address_says_whether_it_has_ports_of_its_own() {
+        let own = |address| {
+            let frontend = CoreFrontend::Published {
+                protocol: Protocol::Tcp,
+                port: 80,
+                address: ip(address),
+            };
+            let mut desired = DesiredNetwork::default();
+            desired.frontends.insert(frontend, Pool::default());
+            let local = wanted(&desired, &BTreeMap::new()).tables.local_addresses;
+            local[&endpoint_key(Vni::HOST, NODE)]
+        };
+        assert_eq!(own("192.0.2.1"), 1 | FrontendKey::HAS_OWN_PORTS);
+        assert_eq!((own("0.0.0.0"), own("127.0.0.1")), (1, 1));
     }
 
     #[test]

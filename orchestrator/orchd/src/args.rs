@@ -30,7 +30,7 @@ pub struct Options {
     /// Folder in a BPF file system for pinned maps and links
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/orch")]
     pub bpf_dir: PathBuf,
-    /// Conversations that are remembered, both directions counted; 240 bytes of memory each
+    /// Conversations that are remembered, both directions counted; 192 bytes of memory each
     #[arg(long, value_name = "ENTRIES", default_value_t = TableSizes::default().flows,
         value_parser = table_size())]
     pub flow_table_size: u32,
@@ -38,11 +38,11 @@ pub struct Options {
     #[arg(long, value_name = "ENTRIES", default_value_t = TableSizes::default().opening,
         value_parser = table_size())]
     pub opening_table_size: u32,
-    /// Clients of services with affinity that are remembered; 136 bytes of memory each
+    /// Clients of services with affinity that are remembered; 120 bytes of memory each
     #[arg(long, value_name = "ENTRIES", default_value_t = TableSizes::default().affinity,
         value_parser = table_size())]
     pub affinity_table_size: u32,
-    /// Datagrams in pieces that are remembered; 112 bytes of memory each
+    /// Datagrams in pieces that are remembered; 104 bytes of memory each
     #[arg(long, value_name = "ENTRIES", default_value_t = TableSizes::default().fragments,
         value_parser = table_size())]
     pub fragment_table_size: u32,

@@ -133,6 +133,22 @@ impl<'a> Cluster<'a> {
         self.frontend(frontend, backends, Some(PORT))
     }
 
+    /// Sets the backends of the published TCP port on one address alone.
+    pub fn publish_at(&mut self, address: IpAddr, backends: &[&Container]) -> &mut Self {
+        let frontend = Frontend::Published {
+            protocol: Protocol::Tcp,
+            port: PUBLISHED,
+            address,
+        };
+        self.frontend(frontend, backends, Some(PORT))
+    }
+
+    /// Changes what stands behind every frontend.
+    pub fn each_pool(&mut self, change: impl Fn(&mut Pool)) -> &mut Self {
+        self.desired.frontends.values_mut().for_each(change);
+        self
+    }
+
     fn frontend(
         &mut self,
         frontend: Frontend,

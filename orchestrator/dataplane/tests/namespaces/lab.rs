@@ -207,6 +207,12 @@ impl Host {
         });
     }
 
+    /// Looks at the host's devices and addresses again, as a daemon does when they change.
+    pub fn refresh(&self) {
+        self.run(|runtime, plane| runtime.block_on(plane.as_mut().unwrap().refresh()))
+            .unwrap();
+    }
+
     /// Starts a container with an endpoint on the overlay.
     pub fn container(&self, last: u8) -> Container {
         self.container_on(VNI, last)

@@ -9,6 +9,7 @@ mod ipv6;
 mod lab;
 mod lifecycle;
 mod loopback;
+mod mesh;
 mod networks;
 mod overlay;
 mod published;

@@ -6,12 +6,16 @@ use std::os::fd::AsRawFd as _;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::sockopt::ReuseAddr;
+use nix::sys::socket::{
+    self, AddressFamily, Shutdown, SockFlag, SockType, SockaddrIn, bind, setsockopt, shutdown,
+    socket,
+};
 
 use crate::lab::Namespace;
 
 /// Long enough for anything that works, short enough for a failing test to end.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A TCP server that greets every client with its own name and the client's address, and then
 /// echoes lines.
@@ -107,6 +111,29 @@ impl Drop for UdpServer {
 pub fn connect(namespace: &Namespace, address: IpAddr, port: u16) -> io::Result<TcpStream> {
     let target = SocketAddr::new(address, port);
     let stream = namespace.run(|| TcpStream::connect_timeout(&target, PATIENCE))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Connects from a port of `namespace` that other connections may use, too.
+pub fn connect_from(
+    namespace: &Namespace,
+    local: u16,
+    address: IpAddr,
+    port: u16,
+) -> io::Result<TcpStream> {
+    let IpAddr::V4(address) = address else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    let stream = namespace.run(|| {
+        let (family, flags) = (AddressFamily::Inet, SockFlag::SOCK_CLOEXEC);
+        let socket = socket(family, SockType::Stream, flags, None)?;
+        setsockopt(&socket, ReuseAddr, &true)?;
+        bind(socket.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, local))?;
+        let [a, b, c, d] = address.octets();
+        socket::connect(socket.as_raw_fd(), &SockaddrIn::new(a, b, c, d, port))?;
+        Ok::<_, nix::Error>(TcpStream::from(socket))
+    })?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(stream)
 }
