@@ -81,14 +81,17 @@ impl Watch {
     }
 }
 
-/// How many packets a host has dropped, by reason; zeros while it is in no swarm.
+/// How many packets a host has dropped, by reason; zeros while it is in no swarm, or has just
+/// become a member and brings its data plane up.
 fn drops(host: Host) -> Result<Vec<u64>> {
     let info = host.api(Daemon::Orchd).get("/info");
-    if !info.is_ok_and(|(_, info)| info["Swarm"]["LocalNodeState"] == "active") {
+    let active = info.is_ok_and(|(_, info)| info["Swarm"]["LocalNodeState"] == "active");
+    let pin = format!("{}/v{LAYOUT_VERSION}/maps/DROPS", host.bpf_dir());
+    let pin = host.path(&pin)?;
+    if !active || !pin.exists() {
         return Ok(vec![0; DropReason::ALL.len()]);
     }
-    let pin = format!("{}/v{LAYOUT_VERSION}/maps/DROPS", host.bpf_dir());
-    let map = Map::PerCpuArray(MapData::from_pin(host.path(&pin)?)?);
+    let map = Map::PerCpuArray(MapData::from_pin(pin)?);
     let counters: PerCpuArray<_, u64> = map.try_into()?;
     (0..DropReason::COUNT)
         .map(|reason| Ok(counters.get(&reason, 0)?.iter().sum()))
