@@ -164,9 +164,17 @@ fn a_guest_is_found_by_its_name_and_alias() -> Result<()> {
                      node.hostname==n1 redis:7";
         stage.orchctl(n1, asker)?;
         let asker = stage.running("asker", 1)?.remove(0);
+        let known = || Ok(lab::docker(n2, Daemon::Engine).words("network inspect sandbox"));
+        let claim = "the network has come to n2's own engine";
+        stage.until(&n2.name(), claim, known, |output| {
+            ensure(output.success(), output.shown())
+        })?;
         let run = "run -d --name tool --network sandbox --network-alias box redis:7";
         let args: Vec<&str> = run.split_whitespace().collect();
         let started = stage.engine(n2, &args)?;
+        stage.holds("a guest runs on n2", {
+            ensure(started.success(), started.shown())
+        })?;
         let id: String = started.stdout.chars().take(12).collect();
         for name in ["tool", "box", &id] {
             found(stage, &asker, name)?;
