@@ -36,8 +36,6 @@ pub struct Config {
 impl Config {
     /// Somebody reads the ring of flow events.
     pub const EVENTS: u32 = 1;
-    /// The kernel knows `BPF_F_IPV6` (`include/uapi/linux/bpf.h`).
-    pub const CHECKSUM_FLAG_V6: u32 = 2;
 
     /// Source of tasks' traffic of a family to the outside.
     #[inline(always)]

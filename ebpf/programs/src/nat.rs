@@ -1,7 +1,7 @@
 //! Rewrites a packet's addresses and ports, and what its checksums say about them.
 
 use orch_ebpf_common::headers::{IcmpHeader, Ipv4Header, Ipv6Header, Part, TcpHeader, UdpHeader};
-use orch_ebpf_common::{Address, Be16, Config, DropReason, Flow, checksum};
+use orch_ebpf_common::{Address, Be16, DropReason, Flow, checksum};
 
 use crate::ip::Ip;
 use crate::packet::{Kind, L3, Packet};
@@ -97,13 +97,9 @@ fn addresses(packet: &Packet, source: &Address, destination: &Address) -> Result
     let difference = difference(ip, source, destination);
     if covers_addresses(packet) {
         let is_udp = packet.kind == Kind::Udp;
-        let knows_v6 = packet.config.flags & Config::CHECKSUM_FLAG_V6 != 0;
-        packet.skb.replace_l4_pseudo_header(
-            checksum_at(packet),
-            difference,
-            is_udp,
-            !ip.is_v4 && knows_v6,
-        )?;
+        packet
+            .skb
+            .replace_l4_pseudo_header(checksum_at(packet), difference, is_udp, ip.is_v4)?;
     } else if !ip.is_v4 {
         // Nothing in the packet makes up for the addresses.
         let skb = packet.skb;

@@ -207,21 +207,30 @@ impl Skb {
     }
 
     /// Adapts a TCP, UDP or ICMPv6 checksum to a difference in the pseudo header; a UDP checksum
-    /// of zero stays. `is_v6` only where the kernel knows that flag.
+    /// of zero stays.
     #[inline(always)]
     pub fn replace_l4_pseudo_header(
         self,
         offset: usize,
         difference: u32,
         is_udp: bool,
-        is_v6: bool,
+        is_v4: bool,
     ) -> Result<(), DropReason> {
-        let family = if is_v6 { BPF_F_IPV6 } else { 0 };
-        let flags = u64::from(BPF_F_PSEUDO_HDR) | mangled(is_udp) | family;
+        let mut flags = u64::from(BPF_F_PSEUDO_HDR) | mangled(is_udp);
+        let (offset, difference) = (offset as u32, difference.into());
+        if !is_v4 {
+            // Without the flag the kernel takes the sum that a device made of the whole packet for
+            // right already, as it is in IPv4, whose header's own checksum makes up for the
+            // addresses. A kernel that does not know the flag refuses it before any change.
+            flags |= BPF_F_IPV6;
+            // SAFETY: see above.
+            if unsafe { bpf_l4_csum_replace(self.0, offset, 0, difference, flags) } == 0 {
+                return Ok(());
+            }
+            flags &= !BPF_F_IPV6;
+        }
         // SAFETY: see above.
-        rewritten(unsafe {
-            bpf_l4_csum_replace(self.0, offset as u32, 0, difference.into(), flags)
-        })
+        rewritten(unsafe { bpf_l4_csum_replace(self.0, offset, 0, difference, flags) })
     }
 
     /// Adapts an ICMP checksum to a difference in the message.

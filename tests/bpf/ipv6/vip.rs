@@ -2,14 +2,13 @@
 
 use std::net::Ipv6Addr;
 
-use orch_ebpf_common::{Config, DropReason};
+use orch_ebpf_common::DropReason;
 
 use crate::frames::{
     FROM_CLIENT, Link, TO_CLIENT, TUNNEL, ping, pong, reset, segment, syn, udp, unreachable,
 };
 use crate::world::{
-    CLIENT_V6, GATEWAY_MAC, LOCAL_MAC, LOCAL_V6, REDIRECT, REMOTE_V6, SHOT, VIP_V6, VNI, World,
-    vip_v6,
+    CLIENT_V6, GATEWAY_MAC, LOCAL_MAC, LOCAL_V6, REDIRECT, REMOTE_V6, VIP_V6, VNI, World, vip_v6,
 };
 
 const TO_LOCAL: Link = Link(LOCAL_MAC, GATEWAY_MAC);
@@ -41,23 +40,6 @@ fn a_connection_goes_to_the_backend_and_its_answers_come_from_the_vip() {
     let back = world.run("task_ingress", &answer);
     let expected = segment(TO_CLIENT, VIP_SIDE, CLIENT_SIDE, b"+PONG\r\n");
     assert_eq!(back, (REDIRECT, expected));
-}
-
-/// The flag changes how the kernel keeps its own sums, not what the packet looks like.
-#[test]
-fn the_checksum_flag_is_used_where_the_loader_says_that_the_kernel_knows_it() {
-    let mut world = World::new();
-    world.serve_v6(vip_v6(), 1, &[(REMOTE_V6, None)]);
-    world.change_config(|config| config.flags |= Config::CHECKSUM_FLAG_V6);
-    let frame = syn(FROM_CLIENT, CLIENT_SIDE, VIP_SIDE);
-    let forward = world.run("task_ingress", &frame);
-    if forward.0 == SHOT {
-        // This kernel does not know it, and so refuses the rewrite.
-        world.assert_drop("task_ingress", &frame, DropReason::RewriteFailed);
-        return;
-    }
-    let expected = syn(TUNNEL, CLIENT_SIDE, (REMOTE_V6, 6379));
-    assert_eq!(forward, (REDIRECT, expected));
 }
 
 #[test]
