@@ -59,7 +59,7 @@ fn a_connection_a_drop_and_the_maps_can_be_seen() -> Result<()> {
             "{}:6379",
             web.addresses.values().next().context("an address")?
         );
-        let flows = lines(stage, place, "flows")?;
+        let flows = lines(stage, place, "flows --service web")?;
         let to_web = |flow: &&Value| flow["Backend"] == backend.as_str();
         let flow = flows.iter().find(to_web);
         let flow = flow.with_context(|| format!("none to {backend} in {flows:?}"))?;
@@ -67,11 +67,14 @@ fn a_connection_a_drop_and_the_maps_can_be_seen() -> Result<()> {
             flow["Protocol"] == "tcp" && flow["Verdict"] == "established",
             "{flow}"
         );
-        let counted = lines(stage, place, "net services")?;
         ensure!(
-            counted.iter().any(|row| row["Service"] == "web"),
-            "{counted:?}"
+            flow["Packets"] != "0" && flow["Bytes"] != "0B" && flow["Service"] == "web",
+            "{flow}"
         );
+        let counted = lines(stage, place, "net services")?;
+        let web = counted.iter().find(|row| row["Service"] == "web");
+        let web = web.with_context(|| format!("no web in {counted:?}"))?;
+        ensure!(web["Flows"] != "0" && web["Packets"] != "0", "{web}");
 
         let before = drops(stage, place, "multicast")?;
         stage.script(client, "ping -c 1 -W 1 239.1.2.3; true")?;

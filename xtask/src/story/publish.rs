@@ -67,8 +67,10 @@ pub fn publish(stage: &Stage) -> Result<()> {
     let shown = stage.orchctl(n1, "service update redis --publish-add 6379:6379")?;
     stage.says("the update converges", &shown, &["converged"])?;
     stage.running("redis", 1)?;
-    let list = stage.orchctl(n1, "service ls")?;
-    stage.says("the list shows the port", &list, &["*:6379->6379/tcp"])?;
+    // The managers give out the port after they have taken the update.
+    stage.orchctl_until(n1, "service ls", "the list shows the port", |shown| {
+        contains(shown, &["*:6379->6379/tcp"])
+    })?;
 
     let hosts = stage.cluster.hosts().to_vec();
     let everywhere: Vec<String> = hosts.iter().map(|host| host.address()).collect();
