@@ -48,9 +48,9 @@
 //! | `EVENTS` | 256 KiB | records are lost |
 //! | all others | 4096 | as before |
 //!
-//! A connection to a virtual address whose entries went is refused with a reset at its next segment;
-//! one to a published port is led to the same backend again, and other conversations are decided
-//! anew. Conversations between two tasks need no entry.
+//! A connection to a virtual address whose entries went is refused with a reset at its next
+//! segment; one to a published port is led to the same backend again, and other conversations are
+//! decided anew. Conversations between two tasks need no entry.
 //! Tables that give old entries away take their memory at the start: `FLOWS` 50 MB, `OPENING` 13,
 //! `AFFINITY` 8, `ORIGINAL_DESTINATIONS` 5, `FRAGMENTS` 1. The loader can be told other sizes,
 //! but for the fourth. A published port takes 32 KiB of `MAGLEV` while it has a backend.

@@ -21,8 +21,9 @@ use crate::bytes::Be16;
 /// * A VIP: its network, protocol [`Self::ANY_PROTOCOL`], its address, port 0.
 /// * A published port: [`Vni::HOST`], the protocol's number, [`Address::any`] of the family, the
 ///   port. Clients of IPv4 and of IPv6 have a frontend each, whose backends are the tasks'
-///   addresses of that family. The loader leaves the one of IPv6 out if no task of the service can have an
-///   IPv6 address, so that the host's own answer to such a client is not in the way of another.
+///   addresses of that family. The loader leaves the one of IPv6 out if no task of the service can
+///   have an IPv6 address, so that the host's own answer to such a client is not in the way of
+///   another.
 /// * The same on one address of the host only: that address. It is looked for first.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

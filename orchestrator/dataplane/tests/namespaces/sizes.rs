@@ -15,7 +15,7 @@ use orch_core::network::Protocol;
 use orch_dataplane::DropReason;
 
 use crate::cluster::{Cluster, PORT, PUBLISHED, VIP};
-use crate::lab::{Lab, Namespace, overlay, overlay_v6, underlay, underlay_v6};
+use crate::lab::{Container, Lab, Namespace, overlay, overlay_v6, underlay, underlay_v6};
 use crate::sockets::{Server, connect, greeting, talk};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -132,6 +132,62 @@ fn without_offloads(namespace: &Namespace) {
     }
 }
 
+/// Sends what an outside client sends to the published port, over links of `mtu`.
+fn from_outside(lab: &Lab, task: &Container, address: IpAddr, mtu: usize) {
+    let fits = mtu - OVERHEAD;
+    let to = SocketAddr::new(address, PUBLISHED);
+    let server = udp(&task.namespace, address, PORT, Cut::BySender);
+    // What may be cut arrives before anybody has learned a size: IPv6 knows of none such.
+    if address.is_ipv4() {
+        let client = udp(&lab.client, address, 0, Cut::Allowed);
+        for len in [fits, fits + 1, mtu, mtu + 1, 2 * mtu] {
+            echo(&client, &server, to, len).unwrap();
+        }
+    }
+    let client = udp(&lab.client, address, 0, Cut::Forbidden);
+    for len in [fits - 1, fits] {
+        echo(&client, &server, to, len).unwrap();
+    }
+    client.send(&vec![0; fits + 1 - headers(address)]).unwrap();
+    let told = client.recv(&mut [0; 9]).unwrap_err();
+    assert_eq!(
+        told.raw_os_error(),
+        Some(libc::EMSGSIZE),
+        "{told} from {to}"
+    );
+    if address.is_ipv4() {
+        assert_eq!(usize::try_from(learned_mtu(&client)).unwrap(), fits);
+    }
+    // Now the sender knows, and cuts by itself.
+    let client = udp(&lab.client, address, 0, Cut::BySender);
+    for len in [fits + 1, mtu, mtu + 1, 3 * mtu] {
+        echo(&client, &server, to, len).unwrap();
+    }
+    drop(server);
+    let stream = connect(&lab.client, address, PUBLISHED).unwrap();
+    assert!(greeting(&stream).starts_with("task "));
+    talk(&stream, &"x".repeat(1 << 20));
+}
+
+/// Sends what a task sends to another host's task by one of its addresses; `fits` is the largest
+/// packet that the tunnel takes.
+fn between_tasks(asker: &Container, task: &Container, address: IpAddr, fits: usize) {
+    let to = SocketAddr::new(address, PORT);
+    let server = udp(&task.namespace, address, PORT, Cut::BySender);
+    for (cut, sizes) in [
+        (Cut::Forbidden, vec![fits - 1, fits]),
+        (Cut::BySender, vec![fits + 1, 3 * fits]),
+    ] {
+        let client = udp(&asker.namespace, address, 0, cut);
+        for len in sizes {
+            echo(&client, &server, to, len).unwrap_or_else(|error| panic!("{to} {len}: {error}"));
+        }
+    }
+    let stream = connect(&asker.namespace, address, PORT).unwrap();
+    assert!(greeting(&stream).starts_with("task "));
+    talk(&stream, &"x".repeat(1 << 20));
+}
+
 /// Sends everything over links of one MTU.
 fn try_sizes(mtu: u32, offloads: bool) {
     let lab = Lab::with_mtu(2, mtu);
@@ -159,55 +215,10 @@ fn try_sizes(mtu: u32, offloads: bool) {
     let inside = [overlay(VIP), overlay_v6(VIP), task.address, task.address_v6];
 
     for address in published {
-        let to = SocketAddr::new(address, PUBLISHED);
-        let server = udp(&task.namespace, address, PORT, Cut::BySender);
-        // What may be cut arrives before anybody has learned a size: IPv6 knows of none such.
-        if address.is_ipv4() {
-            let client = udp(&lab.client, address, 0, Cut::Allowed);
-            for len in [fits, fits + 1, mtu, mtu + 1, 2 * mtu] {
-                echo(&client, &server, to, len).unwrap();
-            }
-        }
-        let client = udp(&lab.client, address, 0, Cut::Forbidden);
-        for len in [fits - 1, fits] {
-            echo(&client, &server, to, len).unwrap();
-        }
-        client.send(&vec![0; fits + 1 - headers(address)]).unwrap();
-        let told = client.recv(&mut [0; 9]).unwrap_err();
-        assert_eq!(
-            told.raw_os_error(),
-            Some(libc::EMSGSIZE),
-            "{told} from {to}"
-        );
-        if address.is_ipv4() {
-            assert_eq!(usize::try_from(learned_mtu(&client)).unwrap(), fits);
-        }
-        // Now the sender knows, and cuts by itself.
-        let client = udp(&lab.client, address, 0, Cut::BySender);
-        for len in [fits + 1, mtu, mtu + 1, 3 * mtu] {
-            echo(&client, &server, to, len).unwrap();
-        }
-        drop(server);
-        let stream = connect(&lab.client, address, PUBLISHED).unwrap();
-        assert!(greeting(&stream).starts_with("task "));
-        talk(&stream, &"x".repeat(1 << 20));
+        from_outside(&lab, &task, address, mtu);
     }
     for address in inside {
-        let to = SocketAddr::new(address, PORT);
-        let server = udp(&task.namespace, address, PORT, Cut::BySender);
-        for (cut, sizes) in [
-            (Cut::Forbidden, vec![fits - 1, fits]),
-            (Cut::BySender, vec![fits + 1, 3 * fits]),
-        ] {
-            let client = udp(&asker.namespace, address, 0, cut);
-            for len in sizes {
-                echo(&client, &server, to, len)
-                    .unwrap_or_else(|error| panic!("{to} {len}: {error}"));
-            }
-        }
-        let stream = connect(&asker.namespace, address, PORT).unwrap();
-        assert!(greeting(&stream).starts_with("task "));
-        talk(&stream, &"x".repeat(1 << 20));
+        between_tasks(&asker, &task, address, fits);
     }
     for host in &lab.hosts {
         let drops = host.run(|_, plane| plane.as_ref().unwrap().drops().unwrap());
