@@ -44,6 +44,7 @@ wire!(
     Be32,
     Address,
     MacAddress,
+    [MacAddress; 2],
     EthernetHeader,
     ArpMessage,
     NeighbourMessage,
@@ -188,8 +189,7 @@ impl Skb {
     /// Sets who the frame is for; it comes from the gateway as far as anyone can see.
     #[inline(always)]
     pub fn store_macs(self, destination: MacAddress) -> Result<(), DropReason> {
-        self.store(0, &destination)?;
-        self.store(size_of::<MacAddress>(), &MacAddress::GATEWAY)
+        self.store(0, &[destination, MacAddress::GATEWAY])
     }
 
     /// Cuts or extends the packet.
