@@ -85,6 +85,13 @@ impl Be32 {
         self.0
     }
 
+    /// Its two halves in the order in which they lie in memory.
+    #[inline(always)]
+    pub const fn halves(self) -> [Be16; 2] {
+        let [a, b, c, d] = self.bytes();
+        [Be16::from_bytes([a, b]), Be16::from_bytes([c, d])]
+    }
+
     /// The bytes as they go into a packet.
     #[inline(always)]
     pub const fn bytes(self) -> [u8; 4] {
@@ -103,5 +110,7 @@ mod tests {
         assert_eq!(Be16::new(0x1234).swapped().get(), 0x3412);
         assert_eq!(Be32::new(0x1234_5678).bytes(), [0x12, 0x34, 0x56, 0x78]);
         assert_eq!(Be32::from_raw(Be32::new(7).raw()).get(), 7);
+        let halves = Be32::new(0x1234_5678).halves();
+        assert_eq!(halves.map(Be16::get), [0x1234, 0x5678]);
     }
 }

@@ -46,6 +46,12 @@ pub const fn difference(from: &Address, to: &Address) -> u32 {
     add_address(add_address(0, &gone), to)
 }
 
+/// What has to be added to a sum after a 16-bit word that it covers went from `from` to `to`.
+#[inline(always)]
+pub const fn field_difference(from: Be16, to: Be16) -> u32 {
+    (!from.raw()) as u32 + to.raw() as u32
+}
+
 #[inline(always)]
 const fn invert(word: Be32) -> Be32 {
     Be32::from_raw(!word.raw())
@@ -74,7 +80,7 @@ pub const fn finish(sum: u32) -> Be16 {
 /// The checksum after a 16-bit word that it covers went from `from` to `to` (RFC 1624, eqn. 3).
 #[inline(always)]
 pub const fn replace(checksum: Be16, from: Be16, to: Be16) -> Be16 {
-    finish((!checksum.raw()) as u32 + (!from.raw()) as u32 + to.raw() as u32)
+    replace_by(checksum, field_difference(from, to))
 }
 
 #[cfg(test)]

@@ -31,9 +31,10 @@ fn try_echo_reply(packet: &Packet) -> Outcome {
         IcmpHeader::echo_request(ip.is_v4),
         IcmpHeader::echo_reply(ip.is_v4),
     );
+    let difference = checksum::field_difference(request, reply);
     packet
         .skb
-        .replace_l4_field(ip.l4 + IcmpHeader::CHECKSUM, request, reply, false)?;
+        .replace_l4(ip.l4 + IcmpHeader::CHECKSUM, difference, false)?;
     packet.skb.store(ip.l4, &reply)?;
     // Swapping the addresses leaves all checksums as they are.
     store_addresses(packet.skb, L3, ip.is_v4, &ip.destination, &ip.source)?;

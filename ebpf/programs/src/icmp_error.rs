@@ -134,7 +134,7 @@ fn restore_addresses(
         let checksum: Be16 = skb.load(at)?;
         skb.store(at, &checksum::replace_by(checksum, difference))?;
     } else {
-        skb.replace_icmp(packet.ip.l4 + IcmpHeader::CHECKSUM, difference)?;
+        skb.replace_l4(packet.ip.l4 + IcmpHeader::CHECKSUM, difference, false)?;
     }
     store_addresses(skb, quote.l3, ip.is_v4, &flow.destination, &flow.source)
 }
@@ -194,6 +194,7 @@ fn replace(packet: &Packet, at: usize, from: Be16, to: Be16) -> Result<(), DropR
         return Ok(());
     }
     let checksum_at = packet.ip.l4 + IcmpHeader::CHECKSUM;
-    packet.skb.replace_l4_field(checksum_at, from, to, false)?;
+    let difference = checksum::field_difference(from, to);
+    packet.skb.replace_l4(checksum_at, difference, false)?;
     packet.skb.store(at, &to)
 }

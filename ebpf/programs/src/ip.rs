@@ -3,7 +3,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use orch_ebpf_common::headers::{ExtensionHeader, FragmentHeader, Ipv4Header, Ipv6Header, Part};
-use orch_ebpf_common::{Address, Be32, DropReason};
+use orch_ebpf_common::{Address, Be16, Be32, DropReason};
 
 use crate::skb::Skb;
 
@@ -32,6 +32,8 @@ pub struct Ip {
     pub part: Part,
     /// Identification of the datagram, if it is in fragments.
     pub id: Be32,
+    /// Checksum of an IPv4 header.
+    pub checksum: Be16,
 }
 
 impl Ip {
@@ -84,6 +86,7 @@ impl Ip {
         self.may_be_cut = header.may_be_cut();
         self.part = header.part();
         self.id = Be32::new(header.id.get().into());
+        self.checksum = header.checksum;
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 
 use orch_ebpf_common::headers::tcp_options::{OPTIONS, Step, step};
 use orch_ebpf_common::headers::{Ipv4Header, Ipv6Header, TcpHeader};
-use orch_ebpf_common::{Be16, Delivery, DropReason, Flow, Origin};
+use orch_ebpf_common::{Be16, Delivery, DropReason, Flow, Origin, checksum};
 
 use crate::packet::Packet;
 use crate::scratch::{Place, room};
@@ -62,9 +62,10 @@ fn try_lower(packet: &Packet) -> Result<(), DropReason> {
     } else {
         (announced.swapped(), most.swapped())
     };
+    let difference = checksum::field_difference(from, to);
     packet
         .skb
-        .replace_l4_field(ip.l4 + TcpHeader::CHECKSUM, from, to, false)?;
+        .replace_l4(ip.l4 + TcpHeader::CHECKSUM, difference, false)?;
     packet.skb.store(options_at + at, &most)
 }
 

@@ -1,7 +1,7 @@
 //! Rewrites a packet's addresses and ports, and what its checksums say about them.
 
 use orch_ebpf_common::headers::{IcmpHeader, Ipv4Header, Ipv6Header, Part, TcpHeader, UdpHeader};
-use orch_ebpf_common::{Address, Be16, DropReason, Flow, checksum};
+use orch_ebpf_common::{Address, DropReason, Flow, checksum};
 
 use crate::ip::Ip;
 use crate::packet::{Kind, L3, Packet};
@@ -24,11 +24,10 @@ pub fn store_addresses(
     destination: &Address,
 ) -> Result<(), DropReason> {
     if is_v4 {
-        skb.store(l3 + Ipv4Header::SOURCE, &source.v4())?;
-        return skb.store(l3 + Ipv4Header::DESTINATION, &destination.v4());
+        let addresses = [source.v4(), destination.v4()];
+        return skb.store(l3 + Ipv4Header::SOURCE, &addresses);
     }
-    skb.store(l3 + Ipv6Header::SOURCE, source)?;
-    skb.store(l3 + Ipv6Header::DESTINATION, destination)
+    skb.store(l3 + Ipv6Header::SOURCE, &[*source, *destination])
 }
 
 /// What has to be added to sums over a header's addresses when these change. Out of line, as the
@@ -52,22 +51,7 @@ fn try_rewrite(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
     if packet.kind == Kind::Sctp {
         return sctp::rewrite_ports(packet, flow);
     }
-    let (source_at, destination_at) = match packet.kind {
-        Kind::EchoRequest | Kind::EchoReply => (IcmpHeader::ID, IcmpHeader::ID),
-        _ => (0, size_of::<Be16>()),
-    };
-    if flow.source_port != packet.source_port {
-        port(packet, source_at, packet.source_port, flow.source_port)?;
-    }
-    if flow.destination_port != packet.destination_port {
-        port(
-            packet,
-            destination_at,
-            packet.destination_port,
-            flow.destination_port,
-        )?;
-    }
-    Ok(())
+    ports(packet, flow)
 }
 
 #[inline(always)]
@@ -107,18 +91,44 @@ fn addresses(packet: &Packet, source: &Address, destination: &Address) -> Result
         return skb.store_summed(L3 + Ipv6Header::DESTINATION, destination);
     }
     if ip.is_v4 {
-        packet
-            .skb
-            .replace_l3(L3 + Ipv4Header::CHECKSUM, difference)?;
+        return store_v4(packet, source, destination, difference);
     }
-    store_addresses(packet.skb, L3, ip.is_v4, source, destination)
+    store_addresses(packet.skb, L3, false, source, destination)
 }
 
+/// Writes the IPv4 header's checksum and the addresses behind it at once. What the kernel knows of
+/// the whole packet's sum stays true, as the checksum makes up for the addresses.
 #[inline(always)]
-fn port(packet: &Packet, field: usize, from: Be16, to: Be16) -> Result<(), DropReason> {
+fn store_v4(
+    packet: &Packet,
+    source: &Address,
+    destination: &Address,
+    difference: u32,
+) -> Result<(), DropReason> {
+    let [a, b] = source.v4().halves();
+    let [c, d] = destination.v4().halves();
+    let checksum = checksum::replace_by(packet.ip.checksum, difference);
+    let fields = [checksum, a, b, c, d];
+    packet.skb.store(L3 + Ipv4Header::CHECKSUM, &fields)
+}
+
+/// Writes the ports, or the identifier of an echo.
+#[inline(always)]
+fn ports(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
+    let difference = checksum::field_difference(packet.source_port, flow.source_port)
+        + checksum::field_difference(packet.destination_port, flow.destination_port);
+    if packet.source_port == flow.source_port && packet.destination_port == flow.destination_port {
+        return Ok(());
+    }
     let is_udp = packet.kind == Kind::Udp;
     packet
         .skb
-        .replace_l4_field(checksum_at(packet), from, to, is_udp)?;
-    packet.skb.store(packet.ip.l4 + field, &to)
+        .replace_l4(checksum_at(packet), difference, is_udp)?;
+    match packet.kind {
+        Kind::EchoRequest => packet.skb.store(packet.ip.l4 + IcmpHeader::ID, &flow.source_port),
+        Kind::EchoReply => {
+            packet.skb.store(packet.ip.l4 + IcmpHeader::ID, &flow.destination_port)
+        }
+        _ => packet.skb.store(packet.ip.l4, &[flow.source_port, flow.destination_port]),
+    }
 }

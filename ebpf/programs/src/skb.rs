@@ -8,7 +8,7 @@ use aya_ebpf::bindings::{
     BPF_F_RECOMPUTE_CSUM, BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_tunnel_key,
 };
 use aya_ebpf::helpers::generated::{
-    bpf_csum_diff, bpf_get_prandom_u32, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect,
+    bpf_csum_diff, bpf_get_prandom_u32, bpf_l4_csum_replace, bpf_redirect,
     bpf_redirect_neigh, bpf_redirect_peer, bpf_set_hash_invalid, bpf_skb_change_tail,
     bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_get_tunnel_opt, bpf_skb_load_bytes,
     bpf_skb_set_tunnel_key, bpf_skb_set_tunnel_opt, bpf_skb_store_bytes,
@@ -56,6 +56,10 @@ wire!(
     UdpHeader,
     SctpHeader,
     [u8; 4],
+    [Address; 2],
+    [Be32; 2],
+    [Be16; 2],
+    [Be16; 5],
     IcmpHeader,
     DnsHeader,
     QuestionTail,
@@ -135,6 +139,9 @@ impl Skb {
     /// Reads a part of the packet.
     #[inline(always)]
     pub fn load<T: Wire>(self, offset: usize) -> Result<T, DropReason> {
+        if let Some(value) = self.peek(offset) {
+            return Ok(value);
+        }
         let mut value = MaybeUninit::<T>::uninit();
         let to = value.as_mut_ptr().cast();
         // SAFETY: see above; the helper fills all of `value` or fails.
@@ -143,6 +150,26 @@ impl Skb {
                 0 => Ok(value.assume_init()),
                 _ => Err(DropReason::Malformed),
             }
+        }
+    }
+
+    /// Reads a part of the packet without a call, if it is near the front and lies in one piece, as
+    /// headers mostly do.
+    #[inline(always)]
+    fn peek<T: Wire>(self, offset: usize) -> Option<T> {
+        /// The verifier wants to see a bound; no header that is looked at lies further behind.
+        const FAR: usize = 0xff;
+        // In a box, so that what is compared is what is added.
+        let offset = core::hint::black_box(offset);
+        if offset > FAR {
+            return None;
+        }
+        // SAFETY: see above; between `data` and `data_end` lies memory of the packet, and every
+        // byte pattern is a value of the type.
+        unsafe {
+            let at = (*self.0).data as usize + offset;
+            (at + size_of::<T>() <= (*self.0).data_end as usize)
+                .then(|| (at as *const T).read_unaligned())
         }
     }
 
@@ -199,13 +226,6 @@ impl Skb {
         rewritten(unsafe { bpf_skb_change_tail(self.0, len as u32, 0) })
     }
 
-    /// Adapts the IPv4 header's checksum to a difference in what it covers.
-    #[inline(always)]
-    pub fn replace_l3(self, offset: usize, difference: u32) -> Result<(), DropReason> {
-        // SAFETY: see above.
-        rewritten(unsafe { bpf_l3_csum_replace(self.0, offset as u32, 0, difference.into(), 0) })
-    }
-
     /// Adapts a TCP, UDP or ICMPv6 checksum to a difference in the pseudo header; a UDP checksum
     /// of zero stays.
     #[inline(always)]
@@ -233,26 +253,13 @@ impl Skb {
         rewritten(unsafe { bpf_l4_csum_replace(self.0, offset, 0, difference, flags) })
     }
 
-    /// Adapts an ICMP checksum to a difference in the message.
+    /// Adapts a TCP, UDP or ICMP checksum to a difference in the message; a UDP checksum of zero
+    /// stays.
     #[inline(always)]
-    pub fn replace_icmp(self, offset: usize, difference: u32) -> Result<(), DropReason> {
+    pub fn replace_l4(self, offset: usize, difference: u32, is_udp: bool) -> Result<(), DropReason> {
+        let (offset, difference) = (offset as u32, difference.into());
         // SAFETY: see above.
-        rewritten(unsafe { bpf_l4_csum_replace(self.0, offset as u32, 0, difference.into(), 0) })
-    }
-
-    /// Adapts a TCP, UDP or ICMP checksum to a changed 16-bit field.
-    #[inline(always)]
-    pub fn replace_l4_field(
-        self,
-        offset: usize,
-        from: Be16,
-        to: Be16,
-        is_udp: bool,
-    ) -> Result<(), DropReason> {
-        let flags = 2 | mangled(is_udp);
-        let (from, to) = (from.raw().into(), to.raw().into());
-        // SAFETY: see above.
-        rewritten(unsafe { bpf_l4_csum_replace(self.0, offset as u32, from, to, flags) })
+        rewritten(unsafe { bpf_l4_csum_replace(self.0, offset, 0, difference, mangled(is_udp)) })
     }
 
     /// Makes the kernel compute the flow's hash anew after addresses or ports changed.
@@ -367,7 +374,10 @@ impl Skb {
         // Kernels before 6.15 leave the packet type as it was, and the container's stack would
         // ignore what was not for the host's end of the veth.
         // SAFETY: see above.
-        rewritten(unsafe { bpf_skb_change_type(self.0, PACKET_HOST) })?;
+        if unsafe { (*self.0).pkt_type } != PACKET_HOST {
+            // SAFETY: see above.
+            rewritten(unsafe { bpf_skb_change_type(self.0, PACKET_HOST) })?;
+        }
         // SAFETY: takes integers only.
         Ok(unsafe { bpf_redirect_peer(ifindex, 0) as i32 })
     }
