@@ -41,20 +41,23 @@ pub const fn pseudo_header(source: &Address, destination: &Address, protocol: u8
 /// What has to be added to a sum after an address that it covers went from `from` to `to`.
 #[inline(always)]
 pub const fn difference(from: &Address, to: &Address) -> u32 {
-    let [a, b, c, d] = from.words();
-    let gone = Address::from_words([invert(a), invert(b), invert(c), invert(d)]);
-    add_address(add_address(0, &gone), to)
+    let ([a, b, c, d], [e, f, g, h]) = (from.words(), to.words());
+    let gone = wide(!a.raw()) + wide(!b.raw()) + wide(!c.raw()) + wide(!d.raw());
+    let come = wide(e.raw()) + wide(f.raw()) + wide(g.raw()) + wide(h.raw());
+    let sum = gone + come;
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    ((sum & 0xffff) + (sum >> 16)) as u32
+}
+
+#[inline(always)]
+const fn wide(word: u32) -> u64 {
+    word as u64
 }
 
 /// What has to be added to a sum after a 16-bit word that it covers went from `from` to `to`.
 #[inline(always)]
 pub const fn field_difference(from: Be16, to: Be16) -> u32 {
     (!from.raw()) as u32 + to.raw() as u32
-}
-
-#[inline(always)]
-const fn invert(word: Be32) -> Be32 {
-    Be32::from_raw(!word.raw())
 }
 
 /// The checksum after `difference` was added to what it covers.

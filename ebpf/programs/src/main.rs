@@ -13,6 +13,7 @@
 //! `orch-ebpf-common`. Nothing here knows of services by name, of containers or of the store.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod arp;
 mod choice;
@@ -43,6 +44,7 @@ mod skb;
 mod socket;
 mod task;
 mod tcp_reset;
+mod unaligned;
 mod uplink;
 
 use aya_ebpf::bindings::TC_ACT_SHOT;

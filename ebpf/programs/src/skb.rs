@@ -21,6 +21,8 @@ use orch_ebpf_common::headers::{
 };
 use orch_ebpf_common::{Address, Be16, Be32, DropReason, MacAddress, Vni};
 
+use crate::unaligned;
+
 /// Types that packets are made of.
 ///
 /// # Safety
@@ -157,6 +159,20 @@ impl Skb {
     /// headers mostly do.
     #[inline(always)]
     fn peek<T: Wire>(self, offset: usize) -> Option<T> {
+        let at = self.near::<T>(offset)?;
+        let mut value = MaybeUninit::<T>::uninit();
+        let to = value.as_mut_ptr().cast();
+        // SAFETY: the packet's memory and the room have the size of the type, of which every byte
+        // pattern is a value.
+        unsafe {
+            unaligned::load(at, to, size_of::<T>());
+            Some(value.assume_init())
+        }
+    }
+
+    /// Where a value lies in memory, if it is near the front and in one piece.
+    #[inline(always)]
+    fn near<T: Wire>(self, offset: usize) -> Option<usize> {
         /// The verifier wants to see a bound; no header that is looked at lies further behind.
         const FAR: usize = 0xff;
         // In a box, so that what is compared is what is added.
@@ -164,13 +180,10 @@ impl Skb {
         if offset > FAR {
             return None;
         }
-        // SAFETY: see above; between `data` and `data_end` lies memory of the packet, and every
-        // byte pattern is a value of the type.
-        unsafe {
-            let at = (*self.0).data as usize + offset;
-            (at + size_of::<T>() <= (*self.0).data_end as usize)
-                .then(|| (at as *const T).read_unaligned())
-        }
+        // SAFETY: see above.
+        let (start, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
+        let at = start + offset;
+        (at + size_of::<T>() <= end).then_some(at)
     }
 
     /// Reads `len` bytes, which must be at most `to.len()` and at least 1.
@@ -188,6 +201,12 @@ impl Skb {
     /// Overwrites a part of the packet.
     #[inline(always)]
     pub fn store<T: Wire>(self, offset: usize, value: &T) -> Result<(), DropReason> {
+        if let Some(at) = self.near::<T>(offset) {
+            // SAFETY: it is the packet's memory. The kernel has made it this packet's alone before
+            // the program began, because the program writes to it.
+            unsafe { unaligned::store(core::ptr::from_ref(value).cast(), at, size_of::<T>()) };
+            return Ok(());
+        }
         let from = core::ptr::from_ref(value).cast();
         // SAFETY: see above.
         let status =
