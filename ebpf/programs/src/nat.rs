@@ -125,10 +125,14 @@ fn ports(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
         .skb
         .replace_l4(checksum_at(packet), difference, is_udp)?;
     match packet.kind {
-        Kind::EchoRequest => packet.skb.store(packet.ip.l4 + IcmpHeader::ID, &flow.source_port),
-        Kind::EchoReply => {
-            packet.skb.store(packet.ip.l4 + IcmpHeader::ID, &flow.destination_port)
-        }
-        _ => packet.skb.store(packet.ip.l4, &[flow.source_port, flow.destination_port]),
+        Kind::EchoRequest => packet
+            .skb
+            .store(packet.ip.l4 + IcmpHeader::ID, &flow.source_port),
+        Kind::EchoReply => packet
+            .skb
+            .store(packet.ip.l4 + IcmpHeader::ID, &flow.destination_port),
+        _ => packet
+            .skb
+            .store(packet.ip.l4, &[flow.source_port, flow.destination_port]),
     }
 }

@@ -8,10 +8,10 @@ use aya_ebpf::bindings::{
     BPF_F_RECOMPUTE_CSUM, BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX, bpf_tunnel_key,
 };
 use aya_ebpf::helpers::generated::{
-    bpf_csum_diff, bpf_get_prandom_u32, bpf_l4_csum_replace, bpf_redirect,
-    bpf_redirect_neigh, bpf_redirect_peer, bpf_set_hash_invalid, bpf_skb_change_tail,
-    bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_get_tunnel_opt, bpf_skb_load_bytes,
-    bpf_skb_set_tunnel_key, bpf_skb_set_tunnel_opt, bpf_skb_store_bytes,
+    bpf_csum_diff, bpf_get_prandom_u32, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh,
+    bpf_redirect_peer, bpf_set_hash_invalid, bpf_skb_change_tail, bpf_skb_change_type,
+    bpf_skb_get_tunnel_key, bpf_skb_get_tunnel_opt, bpf_skb_load_bytes, bpf_skb_set_tunnel_key,
+    bpf_skb_set_tunnel_opt, bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
 use orch_ebpf_common::dns::{DnsHeader, QuestionTail};
@@ -275,7 +275,12 @@ impl Skb {
     /// Adapts a TCP, UDP or ICMP checksum to a difference in the message; a UDP checksum of zero
     /// stays.
     #[inline(always)]
-    pub fn replace_l4(self, offset: usize, difference: u32, is_udp: bool) -> Result<(), DropReason> {
+    pub fn replace_l4(
+        self,
+        offset: usize,
+        difference: u32,
+        is_udp: bool,
+    ) -> Result<(), DropReason> {
         let (offset, difference) = (offset as u32, difference.into());
         // SAFETY: see above.
         rewritten(unsafe { bpf_l4_csum_replace(self.0, offset, 0, difference, mangled(is_udp)) })
