@@ -20,6 +20,7 @@ mod egress;
 mod flows;
 mod fragments;
 mod frames;
+mod host;
 mod hostile;
 mod icmp_error;
 mod ingress;

@@ -153,7 +153,7 @@ fn a_port_that_is_no_longer_published_refuses_the_host() {
 #[test]
 fn the_host_link_carries_nothing_else() {
     let mut world = World::new();
-    let frame = syn(FROM_HOST, (NODE, 50001), (LOCAL, 80));
+    let frame = syn(FROM_HOST, (NODE, 50001), (OUTSIDE, 80));
     world.assert_drop("host_ingress", &frame, DropReason::HostUnexpected);
     assert_eq!(
         world.run("host_ingress", &ping(FROM_HOST, NODE, MESH, 1)).0,

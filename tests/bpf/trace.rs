@@ -20,6 +20,8 @@ use crate::world::{
 };
 
 const FROM_OUTSIDE: Link = Link([2, 0, 0, 0, 0, 0xdd], [2, 0, 0, 0, 0, 0xee]);
+/// From the host's own stack.
+const FROM_HOST: Link = Link(HOST_MAC, HOST_MAC);
 const CORE_VNI: CoreVni = CoreVni(VNI.get());
 const PORT: u16 = 8080;
 
@@ -222,7 +224,8 @@ fn destination(frame: &[u8]) -> IpAddr {
 fn frame(sender: Sender, packet: Packet, client_port: u16) -> Vec<u8> {
     let link = match sender {
         Sender::Task(_) => FROM_CLIENT,
-        Sender::Process | Sender::Outside => FROM_OUTSIDE,
+        Sender::Process => FROM_HOST,
+        Sender::Outside => FROM_OUTSIDE,
     };
     let (carries, port) = match packet.transport {
         Transport::Ping => (Carries::EchoRequest, 0),
@@ -268,6 +271,22 @@ fn of_what_a_task_sends() {
             for to in targets.into_iter().chain(others(&of)) {
                 for transport in [TCP, UDP, SCTP, DNS, Transport::Ping] {
                     twins.agree(TASK, packet(of.client, to, transport));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_what_a_process_of_the_host_sends_to_a_network() {
+    for of in Addresses::BOTH {
+        for backend in [None, Some(of.local), Some(of.remote)] {
+            let mut twins = Twins::new();
+            twins.serve(&of, backend);
+            let nobodies = others(&of).into_iter().filter(|to| !to.is_multicast());
+            for to in [of.vip, of.local, of.remote].into_iter().chain(nobodies) {
+                for transport in [TCP, UDP, SCTP, DNS, Transport::Ping] {
+                    twins.agree(Sender::Process, packet(of.node, to, transport));
                 }
             }
         }

@@ -185,34 +185,24 @@ impl World {
         self.set("LOCAL_ADDRESSES", endpoint_key(Vni::HOST, NODE_V6), 1u32);
         self.set("PEERS", Address::from(OTHER_NODE), 1u32);
         self.set("NETWORKS", VNI, Network::default());
-        let subnet = Subnet {
-            gateway: GATEWAY.into(),
-            broadcast: Ipv4Addr::new(10, 0, 10, 255).into(),
-        };
-        let range = SubnetKey {
-            vni: VNI,
-            address: Ipv4Addr::new(10, 0, 10, 0).into(),
-        };
-        let mut subnets = LpmTrie::try_from(self.ebpf.map_mut("SUBNETS").unwrap()).unwrap();
-        subnets
-            .insert(&Key::new(SubnetKey::prefix_len(true, 24), range), subnet, 0)
-            .unwrap();
-        let subnet = Subnet {
-            gateway: GATEWAY_V6.into(),
-            broadcast: Address::UNSPECIFIED,
-        };
-        let range = SubnetKey {
-            vni: VNI,
-            address: Ipv6Addr::new(0xfd00, 10, 0, 0, 0, 0, 0, 0).into(),
-        };
-        subnets
-            .insert(
-                &Key::new(SubnetKey::prefix_len(false, 64), range),
-                subnet,
-                0,
-            )
-            .unwrap();
-
+        self.subnet(
+            SubnetKey::prefix_len(true, 24),
+            Ipv4Addr::new(10, 0, 10, 0).into(),
+            Subnet {
+                vni: VNI,
+                gateway: GATEWAY.into(),
+                broadcast: Ipv4Addr::new(10, 0, 10, 255).into(),
+            },
+        );
+        self.subnet(
+            SubnetKey::prefix_len(false, 64),
+            Ipv6Addr::new(0xfd00, 10, 0, 0, 0, 0, 0, 0).into(),
+            Subnet {
+                vni: VNI,
+                gateway: GATEWAY_V6.into(),
+                broadcast: Address::UNSPECIFIED,
+            },
+        );
         self.task(CLIENT, LOOPBACK, CLIENT_MAC);
         self.task(LOCAL, LOCAL_IFINDEX, LOCAL_MAC);
         self.task(CLIENT_V6, LOOPBACK, CLIENT_MAC);
@@ -232,6 +222,15 @@ impl World {
         };
         self.set("ATTACHMENTS", LOOPBACK, attachment);
         self.set("SANDBOXES", SANDBOX, sandbox(&[VNI]));
+    }
+
+    /// A range of the network, as its tasks see it and as the host does.
+    fn subnet(&mut self, bits: u32, address: Address, subnet: Subnet) {
+        let mut subnets = LpmTrie::try_from(self.ebpf.map_mut("SUBNETS").unwrap()).unwrap();
+        for vni in [VNI, Vni::HOST] {
+            let key = Key::new(bits, SubnetKey { vni, address });
+            subnets.insert(&key, subnet, 0).unwrap();
+        }
     }
 
     fn configure(&mut self) {

@@ -8,7 +8,7 @@
 //! | `LOCAL_ADDRESSES` | hash | [`EndpointKey`] (VNI 0) → `u32` 1, with [`FrontendKey::HAS_OWN_PORTS`] 3 | loader: the host's own addresses |
 //! | `PEERS` | hash | [`Address`] → `u32` 1 | loader: `DesiredNetwork::peers` |
 //! | `NETWORKS` | hash | [`Vni`] → [`Network`] | loader: `DesiredNetwork::networks` |
-//! | `SUBNETS` | LPM trie | [`SubnetKey`] → [`Subnet`] | loader: subnets of each network |
+//! | `SUBNETS` | LPM trie | [`SubnetKey`] → [`Subnet`] | loader: subnets of each network, and of all for the host |
 //! | `ENDPOINTS` | hash | [`EndpointKey`] → [`Endpoint`] | loader: `DesiredNetwork::endpoints`, attach and detach |
 //! | `ATTACHMENTS` | hash | `u32` ifindex → [`Attachment`] | loader: before the program is attached to a veth |
 //! | `SANDBOX_ADDRESSES` | hash | [`SandboxAddressKey`] → [`Vni`] | loader: one per attachment |
@@ -90,7 +90,7 @@ pub use topology::{
 
 /// Raised with every change of a map's layout. It names the directory of the pinned maps, so that
 /// a loader never takes over maps that it would misread.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(size_of::<Config>(), 8 + 3 * 16 + 5 * 4 + 6 + 6);
         assert_eq!(size_of::<Network>(), 4);
         assert_eq!(size_of::<SubnetKey>(), 4 + 16);
-        assert_eq!(size_of::<Subnet>(), 16 + 16);
+        assert_eq!(size_of::<Subnet>(), 4 + 16 + 16);
         assert_eq!(size_of::<EndpointKey>(), 4 + 16);
         assert_eq!(size_of::<Endpoint>(), 16 + 4 + 6 + 2);
         assert_eq!(size_of::<Attachment>(), 8 + 4 + 16 + 16 + 4);

@@ -37,10 +37,13 @@ impl SubnetKey {
     }
 }
 
-/// An address range of a network.
+/// An address range of a network. Under [`Vni::HOST`] the trie has the ranges of all networks, as
+/// the host's own processes see them.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subnet {
+    /// The network that the range is of.
+    pub vni: Vni,
     /// The anycast gateway.
     pub gateway: Address,
     /// The directed broadcast address; unspecified for IPv6.

@@ -68,10 +68,9 @@ pub fn has_way_back(scratch: &mut Scratch) -> bool {
     flow::find(&scratch.reply_key).is_some()
 }
 
-/// Opens a conversation between two tasks beside one that [`has_way_back`] found, so that it needs
-/// another source port.
+/// Opens a conversation with the task that the packet names itself.
 #[inline(always)]
-pub fn beside(scratch: &mut Scratch) -> Outcome {
+pub fn direct(scratch: &mut Scratch, reply_path: ReplyPath) -> Outcome {
     let key = &scratch.key;
     scratch.forward = Flow {
         source: key.source,
@@ -82,7 +81,7 @@ pub fn beside(scratch: &mut Scratch) -> Outcome {
         origin: Origin::Direct as u8,
         ..Flow::default()
     };
-    scratch.reply_path = ReplyPath::TASK;
+    scratch.reply_path = reply_path;
     Ok(OPEN)
 }
 

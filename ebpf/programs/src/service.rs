@@ -6,7 +6,6 @@ use orch_ebpf_common::{
     Frontend, FrontendKey, Origin, Vni,
 };
 
-use crate::open::ReplyPath;
 use crate::packet::{Kind, Packet};
 use crate::scratch::Scratch;
 use crate::{
@@ -113,7 +112,7 @@ pub fn still_serves(config: &Config, scratch: &mut Scratch, flow: &mut Flow) -> 
     serves
 }
 
-/// Serves a packet to a service's virtual address.
+/// Serves a packet to a service's virtual address; answers leave by `scratch.reply_path`.
 #[inline(never)]
 pub fn virtual_address(packet: &Packet, scratch: &mut Scratch, frontend: &Frontend) -> i32 {
     verdict(try_virtual_address(packet, scratch, frontend))
@@ -150,7 +149,6 @@ fn try_virtual_address(packet: &Packet, scratch: &mut Scratch, frontend: &Fronte
         // The client is its own backend and would take its own source address for a mistake.
         scratch.forward.source = scratch.key.destination;
     }
-    scratch.reply_path = ReplyPath::TASK;
     Ok(OPEN)
 }
 

@@ -6,6 +6,7 @@ use orch_ebpf_common::{
 };
 
 use crate::ip::Ip;
+use crate::open::ReplyPath;
 use crate::packet::{Kind, Packet};
 use crate::scratch::{Scratch, scratch};
 use crate::skb::Skb;
@@ -77,6 +78,7 @@ fn try_decide(packet: &Packet, scratch: &mut Scratch) -> Outcome {
     let vni = scratch.key.vni;
     let destination = scratch.key.destination;
     if let Some(frontend) = maps::frontend(&FrontendKey::vip(vni, destination)) {
+        scratch.reply_path = ReplyPath::TASK;
         return Ok(service::virtual_address(packet, scratch, frontend));
     }
     if let Some(endpoint) = maps::endpoint(&EndpointKey {
@@ -84,7 +86,8 @@ fn try_decide(packet: &Packet, scratch: &mut Scratch) -> Outcome {
         address: destination,
     }) {
         if packet.may_open() && open::has_way_back(scratch) {
-            return open::beside(scratch);
+            // Beside another one that has the same answers, so that it gets another source port.
+            return open::direct(scratch, ReplyPath::TASK);
         }
         return deliver::to_endpoint(packet, vni, endpoint);
     }

@@ -9,7 +9,7 @@
 //!
 //! A device that is right is left as it is: a restart must not lose a packet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
@@ -21,7 +21,7 @@ use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
 
 use crate::Error;
 use crate::attachment::{self, Attachment};
-use crate::netlink::{Device, DeviceKind, Netlink};
+use crate::netlink::{Device, DeviceKind, Netlink, Route};
 use crate::outside::Outside;
 
 /// The tunnel to the other hosts.
@@ -112,6 +112,56 @@ pub(crate) async fn route_host_link(
             .await?;
     }
     Ok(())
+}
+
+/// Leads what the host sends to the networks' `ranges` into the host link, and nothing else but
+/// what [`route_host_link`] leads there. A range that another device leads to is left to that one.
+pub(crate) async fn route_networks(
+    netlink: &Netlink,
+    host_link: &Device,
+    outside: &Outside,
+    ranges: &BTreeSet<IpNet>,
+) -> Result<(), Error> {
+    let (ours, others): (Vec<_>, Vec<_>) = netlink
+        .routes()
+        .await?
+        .into_iter()
+        .partition(|route| route.device == host_link.name);
+    let others: Vec<_> = others.into_iter().map(|route| route.range).collect();
+    let wanted = routable(ranges, &others, has_ipv6());
+    let own = [
+        IpNet::new_assert(Address::HOST_LINK.into(), Address::HOST_LINK_PREFIX).trunc(),
+        IpNet::new_assert(Address::HOST_LINK_V6.into(), Address::HOST_LINK_PREFIX_V6).trunc(),
+    ];
+    for route in &ours {
+        let is_single = route.range.prefix_len() == route.range.max_prefix_len();
+        if !(wanted.contains(&route.range) || own.contains(&route.range) || is_single) {
+            netlink.unroute(route.range, host_link).await?;
+        }
+    }
+    for range in wanted {
+        let (source, own) = match range {
+            IpNet::V4(_) => (outside.source_v4, Address::HOST_LINK),
+            IpNet::V6(_) => (outside.source_v6, Address::HOST_LINK_V6),
+        };
+        let source = source.unwrap_or(own.into());
+        let is_there = |route: &Route| route.range == range && route.source == Some(source);
+        if !ours.iter().any(is_there) {
+            netlink.route(range, host_link, source).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The ranges that no other device leads to already. A default route leads everywhere and does not
+/// count.
+fn routable(ranges: &BTreeSet<IpNet>, others: &[IpNet], has_ipv6: bool) -> BTreeSet<IpNet> {
+    let is_taken = |range: &IpNet| {
+        let holds = |other: &&IpNet| other.prefix_len() > 0 && other.contains(range);
+        others.iter().any(|other| holds(&other))
+    };
+    let fits = |range: &&IpNet| (range.addr().is_ipv4() || has_ipv6) && !is_taken(range);
+    ranges.iter().filter(fits).copied().collect()
 }
 
 async fn underlay(netlink: &Netlink, node: IpAddr) -> Result<Device, Error> {
@@ -361,6 +411,19 @@ pub(crate) mod tests {
         )));
         assert!(!is_ours(&device(4, "ov0123456789a", DeviceKind::Other)));
         assert!(!is_ours(&device(5, "orch1", VETH)));
+    }
+
+    #[test]
+    fn a_range_that_the_host_routes_elsewhere_is_left_alone() {
+        let nets = |texts: &[&str]| -> BTreeSet<IpNet> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let ranges = nets(&["10.0.1.0/24", "10.1.1.0/24", "10.2.1.0/24", "fd00:1::/64"]);
+        let others = nets(&["0.0.0.0/0", "10.1.0.0/16", "10.2.1.0/25", "::/0"]);
+        let others: Vec<_> = others.into_iter().collect();
+        let expected = nets(&["10.0.1.0/24", "10.2.1.0/24", "fd00:1::/64"]);
+        assert_eq!(routable(&ranges, &others, true), expected);
+        assert_eq!(routable(&ranges, &others, false).len(), 2);
     }
 
     #[test]

@@ -218,6 +218,23 @@ impl Netlink {
     }
 }
 
+impl Netlink {
+    /// Removes the route that leads to a device; one that is not there is fine.
+    pub async fn unroute(&self, range: IpNet, device: &Device) -> Result<(), Error> {
+        let action = format!("remove the route of {range} to device {}", device.name);
+        let route = RouteMessageBuilder::<IpAddr>::new()
+            .output_interface(device.index)
+            .scope(RouteScope::Link)
+            .destination_prefix(range.network(), range.prefix_len())
+            .map_err(|error| Error::io(&action)(io::Error::other(error)))?
+            .build();
+        match self.handle.route().del(route).execute().await {
+            Err(error) if is_no_route(&error) => Ok(()),
+            done => done.map_err(Error::netlink(action)),
+        }
+    }
+}
+
 /// A range of addresses and the device that leads there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
@@ -225,6 +242,8 @@ pub(crate) struct Route {
     pub range: IpNet,
     /// Name of the device.
     pub device: String,
+    /// The address that packets to there have by default.
+    pub source: Option<IpAddr>,
 }
 
 impl Netlink {
@@ -244,8 +263,11 @@ impl Netlink {
                 .map_err(Error::netlink("list the routes"))?;
             routes.extend(messages.iter().filter_map(|message| {
                 let (range, index) = range_and_device(message)?;
-                let device = device(index)?.name.clone();
-                Some(Route { range, device })
+                Some(Route {
+                    range,
+                    device: device(index)?.name.clone(),
+                    source: preferred_source(message),
+                })
             }));
         }
         Ok(routes)
@@ -269,6 +291,19 @@ fn range_and_device(message: &RouteMessage) -> Option<(IpNet, u32)> {
     }
     let range = IpNet::new(address?, header.destination_prefix_length).ok()?;
     Some((range, device?))
+}
+
+fn preferred_source(message: &RouteMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| {
+        let RouteAttribute::PrefSource(address) = attribute else {
+            return None;
+        };
+        match address {
+            RouteAddress::Inet(v4) => Some(IpAddr::from(*v4)),
+            RouteAddress::Inet6(v6) => Some(IpAddr::from(*v6)),
+            RouteAddress::Mpls(_) | RouteAddress::Other(_) | _ => None,
+        }
+    })
 }
 
 impl Drop for Netlink {
@@ -405,6 +440,12 @@ fn device_address(message: &AddressMessage) -> Option<DeviceAddress> {
         tentative: has(AddressHeaderFlags::Tentative) || has(AddressHeaderFlags::Dadfailed),
         transient: address.is_ipv6() && goes,
     })
+}
+
+/// Whether the kernel said that there is no such route.
+fn is_no_route(error: &rtnetlink::Error) -> bool {
+    matches!(error, rtnetlink::Error::NetlinkError(ErrorMessage { code: Some(code), .. })
+        if code.get() == -libc::ESRCH)
 }
 
 /// Whether the kernel said that there is no such device.

@@ -183,6 +183,7 @@ impl DataPlane {
             self.show_sources(&outside).await?;
         }
         self.outside = outside;
+        self.route_networks().await?;
         // A container's namespace takes its devices with it, with or without a detach; what is
         // attached here must not hide that its address is another host's by now.
         let present = &self.outside.attached;
@@ -437,6 +438,19 @@ impl DataPlane {
     async fn show_sources(&mut self, outside: &Outside) -> Result<(), Error> {
         devices::route_host_link(&self.netlink, &self.host.host_link, outside).await?;
         self.maps.configure(&self.host_config(outside)?)
+    }
+
+    /// Lets the host reach the networks, once they are known.
+    async fn route_networks(&self) -> Result<(), Error> {
+        let Some(desired) = &self.desired else {
+            return Ok(());
+        };
+        let ranges = desired.networks.values().flat_map(|network| {
+            let subnets = network.subnets.iter();
+            subnets.map(|subnet| subnet.range)
+        });
+        let (netlink, link) = (&self.netlink, &self.host.host_link);
+        devices::route_networks(netlink, link, &self.outside, &ranges.collect()).await
     }
 
     fn host_config(&self, outside: &Outside) -> Result<HostConfig, Error> {

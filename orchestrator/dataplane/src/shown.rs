@@ -173,7 +173,7 @@ impl Shown for Network {
 
 impl Shown for Subnet {
     fn shown(&self) -> String {
-        format!("gateway {}", ip(self.gateway))
+        format!("of {} gateway {}", self.vni.get(), ip(self.gateway))
     }
 }
 

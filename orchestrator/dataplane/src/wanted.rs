@@ -68,9 +68,16 @@ impl Wanted {
                 0
             };
             tables.networks.insert(common_vni(*vni), Network { flags });
-            tables
-                .subnets
-                .extend(network.subnets.iter().map(|range| subnet(*vni, range)));
+            for range in &network.subnets {
+                let ((bits, key), value) = subnet(*vni, range);
+                tables.subnets.insert((bits, key), value);
+                // Of networks with the same range the host sees the one that was made first.
+                let seen_by_host = SubnetKey {
+                    vni: Vni::HOST,
+                    ..key
+                };
+                tables.subnets.entry((bits, seen_by_host)).or_insert(value);
+            }
         }
         for (ifindex, attachment) in host.attachments {
             add_attachment(&mut tables, host.node, *ifindex, attachment);
@@ -145,6 +152,7 @@ fn subnet(vni: network::Vni, subnet: &network::Subnet) -> (SubnetPrefix, Subnet)
     (
         (bits, key),
         Subnet {
+            vni: common_vni(vni),
             gateway: subnet.gateway.into(),
             broadcast,
         },
@@ -428,6 +436,11 @@ mod tests {
         };
         let subnet = tables.subnets[&(32 + 96 + 24, key)];
         assert_eq!(subnet.broadcast, ip("10.0.10.255").into());
+        let seen_by_host = SubnetKey {
+            vni: Vni::HOST,
+            ..key
+        };
+        assert_eq!(tables.subnets[&(32 + 96 + 24, seen_by_host)], subnet);
     }
 
     #[test]

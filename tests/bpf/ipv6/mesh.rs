@@ -95,7 +95,7 @@ fn the_host_link_refuses_and_carries_nothing_else() {
     let refused = world.run("host_ingress", &syn(FROM_HOST, source, (MESH, 8080)));
     let expected = reset(FROM_HOST, (MESH, 8080), source, 0, Some(1001));
     assert_eq!(refused, (REDIRECT, expected));
-    let frame = syn(FROM_HOST, source, (LOCAL_V6, 80));
+    let frame = syn(FROM_HOST, source, (OUTSIDE_V6, 80));
     world.assert_drop("host_ingress", &frame, DropReason::HostUnexpected);
 }
 

@@ -168,12 +168,12 @@ pub fn cells() -> Vec<Cell> {
 
 fn makes_sense(cell: &Cell) -> bool {
     match cell.destination {
-        // Overlay addresses and names are for those on the network.
-        Destination::Task(_)
-        | Destination::Vip(_)
-        | Destination::TasksName(_)
-        | Destination::DnsrrName(_)
-        | Destination::HostProcess(_) => cell.source.is_on_network(),
+        // Overlay addresses are for those on the network, and for hosts.
+        Destination::Task(_) | Destination::Vip(_) => cell.source != Source::Outside,
+        // Names are for those on the network.
+        Destination::TasksName(_) | Destination::DnsrrName(_) | Destination::HostProcess(_) => {
+            cell.source.is_on_network()
+        }
         Destination::OwnVip => cell.source == Source::Task,
         // An echo request has no port; the loopback is the host's own.
         Destination::Published(ingress, _) => {

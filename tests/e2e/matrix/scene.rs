@@ -183,7 +183,12 @@ impl Scene {
     pub fn seen(&self, cell: &Cell) -> Result<Option<IpAddr>> {
         let seen = match (cell.source, cell.destination) {
             (Source::Outside, _) => outside(cell.family),
-            (Source::Host, Destination::Published(Ingress::Address(Side::There), _))
+            (
+                Source::Host,
+                Destination::Task(_)
+                | Destination::Vip(_)
+                | Destination::Published(Ingress::Address(Side::There), _),
+            )
             | (_, Destination::Outside) => self.host_address(Side::Here, cell.family),
             (
                 Source::Task,

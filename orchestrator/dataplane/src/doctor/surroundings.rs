@@ -100,6 +100,7 @@ mod tests {
         let route = |range: &str| Route {
             range: range.parse().unwrap(),
             device: "eth1".into(),
+            source: None,
         };
         let ranges = ["10.0.0.0/16".parse().unwrap(), "fd00::/48".parse().unwrap()];
         let check = |range| address_ranges(&ranges, &[route("0.0.0.0/0"), route(range)]);

@@ -161,10 +161,15 @@ impl<'a> Decision<'a> {
         let Transport::Port(_, port) = self.packet.transport else {
             return vec![Outcome::Answered(Answer::Echo)];
         };
-        if port == 53 && !self.is_internal(vni) {
+        if port == 53 && self.is_from_task() && !self.is_internal(vni) {
             return self.end("the DNS listener of the host answers", Outcome::Host);
         }
         self.refuse("the gateway serves nothing else")
+    }
+
+    /// Whether a task sends it, and not the host.
+    fn is_from_task(&self) -> bool {
+        !self.is_local(self.packet.source)
     }
 
     fn is_internal(&self, vni: Vni) -> bool {
@@ -333,9 +338,45 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// What a process of the host sends: the socket hooks lead it to published ports.
+    /// The network whose range an address is in as the host sees it: of several with the same
+    /// range, the one that was made first.
+    fn network_of(&self, address: IpAddr) -> Option<(Vni, &'a Subnet)> {
+        let networks = self.host.desired.networks.iter();
+        let subnets = networks.flat_map(|(vni, network)| {
+            let subnets = network.subnets.iter();
+            subnets.map(|subnet| (*vni, subnet))
+        });
+        subnets
+            .filter(|(_, subnet)| subnet.range.contains(&address))
+            .min_by_key(|(vni, subnet)| (u8::MAX - subnet.range.prefix_len(), *vni))
+    }
+
+    /// What a process of the host sends to an address of a network.
+    fn enter_network(&mut self, vni: Vni, subnet: &Subnet) -> Vec<Outcome> {
+        let destination = self.packet.destination;
+        let network = self.cluster.network_name(vni);
+        self.say(format!("the host's routes lead it into {network}"));
+        let vip = Frontend::Vip {
+            vni,
+            address: destination,
+        };
+        if let Some(pool) = self.host.desired.frontends.get(&vip) {
+            return self.virtual_address(pool);
+        }
+        if self.endpoint(vni, destination).is_some() {
+            self.say(format!("{destination} is a task's address in {network}"));
+            return vec![self.deliver(vni, self.packet)];
+        }
+        self.inside(vni, subnet)
+    }
+
+    /// What a process of the host sends: the socket hooks lead it to published ports, and the
+    /// host's routes to networks.
     fn process(&mut self) -> Vec<Outcome> {
         let destination = self.packet.destination;
+        if let Some((vni, subnet)) = self.network_of(destination) {
+            return self.enter_network(vni, subnet);
+        }
         if !(destination.is_loopback() || self.is_local(destination)) {
             let step = "it is for another host: no program of this one handles it";
             return self.end(step, Outcome::Outside(self.packet));

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod healing;
+mod host;
 mod ipv6;
 mod lab;
 mod lifecycle;

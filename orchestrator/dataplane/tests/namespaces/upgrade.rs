@@ -13,16 +13,17 @@ use aya::maps::{HashMap, Map, MapData, MapInfo};
 use aya::programs::links::{FdLink, PinnedLink};
 use orch_core::network::Protocol;
 use orch_dataplane::TableSizes;
+use orch_ebpf_common::LAYOUT_VERSION;
 
 use crate::cluster::{Cluster, PORT, PUBLISHED, VIP};
 use crate::lab::{Container, Host, Lab, Namespace, overlay};
 use crate::sockets::{Server, UdpServer, connect, greeting, talk};
 
-/// Bytes of a key of `FLOWS`, in layouts 1 and 2.
+/// Bytes of a key of `FLOWS`, in all layouts.
 const KEY: usize = 44;
 /// Bytes of a value of `FLOWS` in layout 1.
 const VALUE_1: usize = 68;
-/// Bytes of a value of `FLOWS` in layout 2.
+/// Bytes of a value of `FLOWS` since layout 2.
 const VALUE_2: usize = 96;
 
 /// Two hosts, a client on the first and a server on the second one, and conversations between
@@ -129,10 +130,15 @@ fn layouts(host: &Host) -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
+/// The directory of the layout that this build has.
+fn ours(host: &Host) -> PathBuf {
+    host.bpf_dir.join(format!("v{LAYOUT_VERSION}"))
+}
+
 /// The program that is in charge of a host's connecting sockets, by the kernel's number. The links
 /// of devices are not of the same kind on all kernels.
 fn program(host: &Host) -> u32 {
-    let link = host.bpf_dir.join("v2/links/connect4");
+    let link = ours(host).join("links/connect4");
     let link = FdLink::from(PinnedLink::from_pin(link).unwrap());
     link.info().unwrap().program_id()
 }
@@ -184,7 +190,7 @@ fn another_build_of_the_programs_takes_over_without_a_loss() {
 #[test]
 fn tables_of_another_size_keep_the_conversations() {
     let entries = |host: &Host| {
-        let map = host.bpf_dir.join("v2/maps/FLOWS");
+        let map = ours(host).join("maps/FLOWS");
         MapInfo::from_pin(map).unwrap().max_entries()
     };
     let flows = TableSizes::default().flows;
@@ -207,7 +213,7 @@ fn maps_of_layout_1_keep_the_conversations() {
     upgrade(
         |host| {
             let older = host.bpf_dir.join("v1");
-            fs::rename(host.bpf_dir.join("v2"), &older).unwrap();
+            fs::rename(ours(host), &older).unwrap();
             let maps = older.join("maps");
             let mut old: HashMap<MapData, [u8; KEY], [u8; VALUE_1]> =
                 HashMap::create(1024, 0).unwrap();
