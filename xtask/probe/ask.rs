@@ -74,8 +74,8 @@ impl Connection {
     }
 }
 
-/// A connected socket takes an answer from nobody but whom it asked.
-fn datagram(address: SocketAddr) -> Result<String> {
+/// A UDP socket that speaks to nobody else.
+pub fn connected(address: SocketAddr) -> Result<UdpSocket> {
     let any: IpAddr = if address.is_ipv6() {
         Ipv6Addr::UNSPECIFIED.into()
     } else {
@@ -83,6 +83,12 @@ fn datagram(address: SocketAddr) -> Result<String> {
     };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(address).context("cannot connect")?;
+    Ok(socket)
+}
+
+/// A connected socket takes an answer from nobody but whom it asked.
+pub fn datagram(address: SocketAddr) -> Result<String> {
+    let socket = connected(address)?;
     socket.set_read_timeout(Some(LIMIT))?;
     socket.send(b"?\n").context("cannot send")?;
     let mut room = [0; 256];

@@ -1,14 +1,16 @@
 //! The client that keeps its conversations.
 
 use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::ask::Connection;
-use crate::target::Target;
+use crate::ask::{Connection, LIMIT, datagram};
+use crate::target::{Protocol, Target};
+use crate::{echo, stream};
 
 /// Between two exchanges of a conversation.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -18,21 +20,66 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 static OVER: AtomicBool = AtomicBool::new(false);
 
+/// A conversation.
+enum Kept {
+    /// A connection, asked again and again.
+    Connection(Box<Connection>),
+    /// A thousand datagrams a second, each of which wants an answer.
+    Datagrams(SocketAddr),
+    /// A thousand echo requests a second at most: each waits for the answer to the one before.
+    Echoes(IpAddr),
+}
+
+impl Kept {
+    fn begin(target: &Target) -> Result<Self> {
+        let address = target.resolve()?;
+        Ok(match target.protocol {
+            Protocol::Tcp => {
+                let mut connection = Connection::open(address)?;
+                connection.exchange()?;
+                connection.patience(PATIENCE)?;
+                Self::Connection(Box::new(connection))
+            }
+            Protocol::Udp => {
+                datagram(address)?;
+                Self::Datagrams(address)
+            }
+            Protocol::Icmp => {
+                echo::ask(address.ip(), LIMIT)?;
+                Self::Echoes(address.ip())
+            }
+        })
+    }
+
+    fn keep(&mut self) -> Result<u64> {
+        match self {
+            Self::Connection(connection) => keep(connection),
+            Self::Datagrams(address) => stream::keep(*address, &OVER),
+            Self::Echoes(address) => {
+                let mut count = 0;
+                while !OVER.load(Ordering::Relaxed) {
+                    echo::ask(*address, LIMIT)?;
+                    thread::sleep(stream::PAUSE);
+                    count += 1;
+                }
+                Ok(count)
+            }
+        }
+    }
+}
+
 /// Says `held` once every target has answered, and at the end of the standard input one line for
 /// each: `ok N` exchanges, or `error WHY`.
 pub fn all(targets: &[Target]) -> Result<()> {
-    let mut kept = Vec::new();
-    for target in targets {
-        let mut connection = Connection::open(target.resolve()?)?;
-        connection.exchange()?;
-        connection.patience(PATIENCE)?;
-        kept.push(connection);
-    }
+    let mut kept = targets
+        .iter()
+        .map(Kept::begin)
+        .collect::<Result<Vec<_>>>()?;
     println!("held");
     let ended: Vec<Result<u64>> = thread::scope(|scope| {
         let running: Vec<_> = kept
             .iter_mut()
-            .map(|connection| scope.spawn(|| keep(connection)))
+            .map(|conversation| scope.spawn(|| conversation.keep()))
             .collect();
         let input = std::io::stdin().lock().read_to_end(&mut Vec::new());
         OVER.store(true, Ordering::Relaxed);

@@ -11,6 +11,7 @@ mod echo;
 mod hold;
 mod rate;
 mod serve;
+mod stream;
 mod target;
 
 use std::net::IpAddr;
@@ -40,7 +41,7 @@ enum Args {
     },
     /// Keep a conversation with every target until the standard input ends; one line each then
     Hold {
-        /// tcp,HOST,PORT
+        /// PROTOCOL,HOST[,PORT[,v4|v6]]
         #[arg(required = true)]
         targets: Vec<Target>,
     },

@@ -69,6 +69,9 @@ enum LabTask {
         /// Largest packet on the network between the hosts, in bytes
         #[arg(long, default_value_t = lab::DEFAULT_MTU)]
         mtu: u16,
+        /// Containers outlive their engine
+        #[arg(long)]
+        live_restore: bool,
     },
     /// Print export lines for a shell that works with a host
     Env {
@@ -143,6 +146,7 @@ fn run_lab(task: LabTask) -> Result<u8> {
             no_init,
             engines_only,
             mtu,
+            live_restore,
         } => {
             setup::run()?;
             if !engines_only {
@@ -156,6 +160,7 @@ fn run_lab(task: LabTask) -> Result<u8> {
                 engines_only,
                 bystanders: 0,
                 mtu,
+                live_restore,
             })?;
             let names: Vec<String> = lab.hosts().iter().map(|host| host.name()).collect();
             lab.keep()?;

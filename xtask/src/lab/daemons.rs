@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use super::host::{Daemon, Host};
-use super::layout::{CGROUP, switch_address};
+use super::layout::{CGROUP, Description, switch_address};
 use crate::setup;
 use crate::workspace;
 
@@ -25,7 +25,7 @@ fn start_engine(host: Host) -> Result<()> {
     if pid_file.exists() {
         std::fs::remove_file(&pid_file)?;
     }
-    let args = [
+    let mut args = vec![
         format!("--host=unix://{}", socket.display()),
         "--host=unix:///run/docker.sock".to_owned(),
         format!("--data-root={}", host.state().join("engine").display()),
@@ -38,6 +38,9 @@ fn start_engine(host: Host) -> Result<()> {
         "--iptables=false".to_owned(),
         format!("--insecure-registry={}:5000", switch_address()),
     ];
+    if Description::load()?.is_some_and(|lab| lab.live_restore) {
+        args.push("--live-restore".to_owned());
+    }
     host.start(Daemon::Engine, &dockerd.to_string_lossy(), &args)
 }
 

@@ -186,12 +186,18 @@ impl Host {
 
     /// Ends a daemon with SIGKILL and waits until it is gone.
     pub fn kill(self, daemon: Daemon) -> Result<()> {
+        self.end(daemon, "KILL")
+    }
+
+    /// Ends a daemon with a signal and waits until it is gone.
+    pub fn end(self, daemon: Daemon, signal: &str) -> Result<()> {
         let Some(pid) = self.pid(daemon) else {
             bail!("{} does not run on {}", daemon.name(), self.name());
         };
-        self.cmd("kill")?.args(["-KILL", &pid.to_string()]).ok()?;
+        let signal = format!("-{signal}");
+        self.cmd("kill")?.args([&signal, &pid.to_string()]).ok()?;
         let what = format!("{} on {} to be gone", daemon.name(), self.name());
-        wait::until(&what, secs(10), || match self.pid(daemon) {
+        wait::until(&what, secs(30), || match self.pid(daemon) {
             Some(pid) => bail!("process {pid} is still there"),
             None => Ok(()),
         })

@@ -86,6 +86,8 @@ pub struct Description {
     pub managers: u8,
     /// True once the lab is complete and meant to outlive the command that made it.
     pub kept: bool,
+    /// Whether containers outlive their engine.
+    pub live_restore: bool,
 }
 
 impl Description {

@@ -49,6 +49,8 @@ pub struct Options {
     pub bystanders: u8,
     /// Largest packet on the hosts' network, in bytes.
     pub mtu: u16,
+    /// Containers outlive their engine.
+    pub live_restore: bool,
 }
 
 impl Options {
@@ -61,6 +63,7 @@ impl Options {
             engines_only: false,
             bystanders: 0,
             mtu: DEFAULT_MTU,
+            live_restore: false,
         }
     }
 
@@ -95,6 +98,7 @@ impl Lab {
             nodes: options.nodes,
             managers: 0,
             kept: false,
+            live_restore: options.live_restore,
         }
         .save()?;
         let hosts = (1..=options.nodes).map(Host::new).collect();
@@ -119,14 +123,9 @@ impl Lab {
 
     /// Lets the lab outlive this process.
     pub fn keep(mut self) -> Result<()> {
-        let managers = Description::load()?.map_or(0, |lab| lab.managers);
-        let nodes = u8::try_from(self.hosts.len())?;
-        Description {
-            nodes,
-            managers,
-            kept: true,
-        }
-        .save()?;
+        let mut description = Description::load()?.context("the lab has lost its description")?;
+        description.kept = true;
+        description.save()?;
         self.keep = true;
         Ok(())
     }
@@ -158,6 +157,7 @@ impl Lab {
                 nodes: options.nodes,
                 managers: options.managers,
                 kept: false,
+                live_restore: options.live_restore,
             }
             .save()?;
         }

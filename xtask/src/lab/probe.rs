@@ -74,7 +74,7 @@ fn parse(line: &str) -> Result<Answer, String> {
         .ok_or_else(|| format!("a strange answer: {answer:?}"))
 }
 
-/// Conversations over TCP that go on in the background.
+/// Conversations that go on in the background.
 #[derive(Debug)]
 pub struct Held {
     probe: Background,
