@@ -28,6 +28,7 @@ mod ipv6;
 mod mesh;
 mod mss;
 mod mtu;
+mod probe;
 mod property;
 mod retired;
 mod sctp;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use xtask::lab::Host;
+use xtask::lab::{Host, host};
 use xtask::story::cluster::Task;
 use xtask::story::stage::Stage;
 use xtask::wait;
@@ -174,5 +174,36 @@ fn a_host_s_faults_are_named_before_it_joins() -> Result<()> {
         stage.on("n1", "ip link del taken")?;
         stage.on("n1", "ip link del small")?;
         stage.orchctl(n1, &init).map(drop)
+    })
+}
+
+#[test]
+fn a_member_s_doctor_tries_the_tunnels_and_compares_clocks() -> Result<()> {
+    in_swarm(2, |stage| {
+        let (n1, n2) = (stage.host(1)?, stage.host(2)?);
+        // The clocks are compared with the first heartbeat.
+        stage.orchctl_until(n2, "doctor", "n2 reaches n1 by the tunnel", |told| {
+            let tunnel = format!("tunnel to {}", n1.address());
+            for words in [
+                &tunnel,
+                "packets of up to 1450 bytes come back",
+                "of the manager's",
+            ] {
+                ensure!(told.contains(words), "{words:?} is not in {told}");
+            }
+            Ok(())
+        })?;
+        host::set_link(n1, false)?;
+        let told = stage.refused(n2, "doctor")?;
+        host::set_link(n1, true)?;
+        for words in ["no answer", "let UDP port 4789 pass"] {
+            ensure!(told.contains(words), "{words:?} is not in {told}");
+        }
+        stage
+            .orchctl_until(n2, "doctor", "and again when the cable is back", |told| {
+                ensure!(told.contains("bytes come back"), "{told}");
+                Ok(())
+            })
+            .map(drop)
     })
 }

@@ -154,7 +154,7 @@ fn tunnel(packet: &Packet, vni: Vni, node: &Address) -> Outcome {
 /// Only what the sender lets routers cut may be cut on the way. Out of line, because a tunnel key
 /// takes much of a stack.
 #[inline(never)]
-fn encapsulate(packet: &Packet, vni: Vni, node: &Address) -> i32 {
+pub fn encapsulate(packet: &Packet, vni: Vni, node: &Address) -> i32 {
     verdict(try_encapsulate(packet, vni, node))
 }
 

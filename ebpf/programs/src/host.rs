@@ -11,7 +11,7 @@ use crate::open::{self, ReplyPath};
 use crate::packet::{Kind, Packet};
 use crate::scratch::{Scratch, scratch};
 use crate::skb::Skb;
-use crate::{Outcome, PUBLISHED, deliver, flow, fragment, icmp, maps, service};
+use crate::{Outcome, PUBLISHED, deliver, flow, fragment, icmp, maps, probe, service};
 
 /// Handles one frame from the host.
 #[inline(always)]
@@ -43,6 +43,9 @@ pub fn ingress(skb: Skb) -> Outcome {
 /// Where a packet without a flow goes that is for no network.
 #[inline(always)]
 fn decide(packet: &Packet, scratch: &mut Scratch) -> Outcome {
+    if let Some(outcome) = probe::ask(packet) {
+        return outcome;
+    }
     let (ip, config) = (&*packet.ip, packet.config);
     if ip.destination != Address::mesh(ip.is_v4) || !packet.has_ports() {
         return Err(DropReason::HostUnexpected);

@@ -36,6 +36,7 @@ mod ndp;
 mod open;
 mod overlay;
 mod packet;
+mod probe;
 mod reply;
 mod scratch;
 mod sctp;

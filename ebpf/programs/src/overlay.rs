@@ -1,12 +1,12 @@
 //! What tasks of other hosts send, and outside clients through them.
 
-use orch_ebpf_common::{Address, DropReason, EndpointKey};
+use orch_ebpf_common::{Address, DropReason, EndpointKey, Vni};
 
 use crate::ip::Ip;
 use crate::packet::Packet;
 use crate::scratch::{Scratch, scratch};
 use crate::skb::Skb;
-use crate::{Outcome, deliver, flow, fragment, ingress, maps};
+use crate::{Outcome, deliver, flow, fragment, ingress, maps, probe};
 
 /// Handles one frame from the tunnel.
 #[inline(always)]
@@ -21,6 +21,9 @@ pub fn ingress(skb: Skb) -> Outcome {
     }
     let mut packet = Packet::new(skb, config, Ip::outer()?);
     packet.read()?;
+    if vni == Vni::HOST {
+        return probe::receive(&packet, &node);
+    }
     let scratch = scratch()?;
     fragment::follow_first(&mut packet, vni);
     scratch.key = packet.key(vni);

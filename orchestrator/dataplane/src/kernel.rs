@@ -1,6 +1,6 @@
 //! System calls that no crate of ours wraps: BPF links by file descriptor, namespace cookies.
 //!
-//! All of this crate's `unsafe` is here.
+//! All of this crate's `unsafe` is here, but for the packet socket of [`crate::probe`].
 #![allow(
     unsafe_code,
     reason = "raw system calls; each block says why it is sound"

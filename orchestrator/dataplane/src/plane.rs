@@ -21,6 +21,7 @@ use crate::maps::Maps;
 use crate::netlink::{Changes, Device, Netlink};
 use crate::outside::{self, Outside};
 use crate::pins::Pins;
+use crate::probe::Prober;
 use crate::programs::{DeviceProgram, Programs, SOCKET_PROGRAMS};
 use crate::services::{Names, ServiceNumbers};
 use crate::tables::Tables;
@@ -271,29 +272,6 @@ impl DataPlane {
         self.attachments.values()
     }
 
-    /// Detaches every endpoint that is not in `alive`: what the engine still knows. Call it once
-    /// the engine has been asked.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::detach`].
-    pub async fn retain(&mut self, alive: &BTreeSet<String>) -> Result<(), Error> {
-        let dead: Vec<String> = self
-            .attachments
-            .values()
-            .map(|attachment| attachment.endpoint_id.clone())
-            .filter(|endpoint| !alive.contains(endpoint))
-            .collect();
-        for endpoint in dead {
-            tracing::info!(
-                endpoint,
-                "detaching an endpoint that the engine no longer has"
-            );
-            self.detach(&endpoint).await?;
-        }
-        Ok(())
-    }
-
     /// Reads all maps back, and finds what was changed behind the daemon's back; with `heal`, also
     /// puts it right.
     ///
@@ -313,6 +291,17 @@ impl DataPlane {
             self.maps.configure(&config)?;
         }
         Ok(inspection)
+    }
+
+    /// Who asks the other hosts of the desired state whether the tunnels to them work.
+    pub fn prober(&self) -> Prober {
+        let peers = self.desired.as_ref().map(|desired| &desired.peers);
+        Prober {
+            node: self.node,
+            peers: peers.into_iter().flatten().copied().collect(),
+            link: self.host.host_link.index,
+            mtu: self.host.task_mtu as usize,
+        }
     }
 
     /// UDP port of the tunnels.

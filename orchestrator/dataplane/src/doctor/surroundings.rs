@@ -21,7 +21,7 @@ pub(super) fn packet_sizes<'a>(uplinks: impl Iterator<Item = &'a Device>) -> Che
     let shown = shown.join(", ");
     let (found, fix) = match (sizes.first(), sizes.last()) {
         (Some((smallest, _)), _) if *smallest < SMALLEST + OVERHEAD => (
-            Err(format!("{shown}: too small for a tunnel")),
+            Err(format!("{shown}: so small that tasks get no IPv6")),
             "set the MTU of these devices to 1350 at least, with `ip link set DEVICE mtu 1350`",
         ),
         (Some((smallest, _)), Some((largest, _))) if smallest != largest => (
@@ -87,7 +87,7 @@ mod tests {
         assert!(sizes(&[1500, 1500]).fix.is_empty());
         for (mtus, word) in [
             (&[9000, 1500][..], "differ"),
-            (&[1300], "small"),
+            (&[1300], "no IPv6"),
             (&[], "no"),
         ] {
             let check = sizes(mtus);

@@ -184,6 +184,12 @@ impl<'a> Cluster<'a> {
         self
     }
 
+    /// Lets no host take part but the one that it is applied on.
+    pub fn alone(&mut self) -> &mut Self {
+        self.desired.peers.clear();
+        self
+    }
+
     /// Applies it on every host.
     pub fn apply(&mut self) {
         self.desired.version += 1;

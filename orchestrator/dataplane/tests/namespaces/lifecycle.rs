@@ -72,28 +72,6 @@ fn a_restart_loses_no_packet_and_no_connection() {
 }
 
 #[test]
-fn what_the_engine_forgot_is_detached() {
-    let lab = Lab::new(1);
-    let host = &lab.hosts[0];
-    let (kept, forgotten) = (host.container(2), host.container(3));
-    let alive = BTreeSet::from([kept.attachment.endpoint_id.clone()]);
-    host.die();
-    host.open();
-
-    let left = host.run(move |runtime, plane| {
-        let plane = plane.as_mut().unwrap();
-        runtime.block_on(plane.retain(&alive)).unwrap();
-        plane.attachments().cloned().collect::<Vec<_>>()
-    });
-
-    assert_eq!(left, [kept.attachment]);
-    assert!(
-        !forgotten.namespace.ip("-br link").contains("eth0"),
-        "its pair is gone"
-    );
-}
-
-#[test]
 fn a_container_that_vanished_does_not_hide_its_address() {
     let lab = Lab::new(2);
     let [one, two] = &lab.hosts[..] else {

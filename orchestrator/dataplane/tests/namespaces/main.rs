@@ -13,6 +13,7 @@ mod loopback;
 mod mesh;
 mod networks;
 mod overlay;
+mod probe;
 mod published;
 mod refusals;
 mod sizes;

@@ -89,7 +89,12 @@ pub async fn doctor(State(api): State<Api>, params: Params) -> Result<Json<Value
             ApiError::bad_request(format!("invalid port \"{text}\": expected 1024 to 49151"))
         })?;
     }
-    let checks = preflight::checks(api.daemon.options(), role).await?;
+    let port = role.data_path_port;
+    let mut checks = preflight::checks(api.daemon.options(), role).await?;
+    if let Some(plane) = api.daemon.plane() {
+        let prober = plane.look(|plane| Ok(plane.prober())).await?;
+        checks.extend(preflight::tunnels(prober, port).await?);
+    }
     let shown = checks.into_iter().map(|check| {
         json!({
             "name": check.name,
@@ -103,6 +108,10 @@ pub async fn doctor(State(api): State<Api>, params: Params) -> Result<Json<Value
 
 /// What this host is, or would be.
 async fn role(api: &Api) -> Result<Role, ApiError> {
+    let clock = match api.daemon.membership() {
+        Membership::Member(member) => member.clock.and_then(|clock| *clock.borrow()),
+        Membership::Inactive | Membership::Pending | Membership::Error(_) => None,
+    };
     let networks = api.daemon.known_networks();
     let subnets = networks.iter().flat_map(|network| &network.subnets);
     let ranges = subnets.map(|subnet| subnet.range).collect();
@@ -111,6 +120,7 @@ async fn role(api: &Api) -> Result<Role, ApiError> {
             data_path_port: plane.look(|plane| Ok(plane.vxlan_port())).await?,
             manager_port: None,
             ranges,
+            clock,
         });
     }
     Ok(Role {
@@ -120,6 +130,7 @@ async fn role(api: &Api) -> Result<Role, ApiError> {
             Membership::Pending | Membership::Error(_) | Membership::Member(_) => None,
         },
         ranges,
+        clock,
     })
 }
 

@@ -238,6 +238,7 @@ impl Owner {
                 remote_managers: stored.managers.clone(),
                 role: stored.role(),
                 manager: running.manager.clone(),
+                clock: running.clock(),
             }));
         }
     }
@@ -257,6 +258,7 @@ impl Owner {
             data_path_port: plan.data_path_port,
             manager_port: Some(plan.listen.port()),
             ranges: plan.pools.clone(),
+            clock: None,
         };
         preflight::check(&self.context.options, role).await?;
         self.publish(Membership::Pending);
@@ -358,7 +360,7 @@ impl Owner {
         let token: JoinToken = request.token.parse()?;
         let interfaces = address::interfaces()?;
         let (admission, manager) = reach(&request.remote_addrs, &token).await?;
-        let data_path_port = admission.check().await?;
+        let terms = admission.check().await?;
         let own = if request.advertise_addr.is_empty() {
             address::towards(manager)?
         } else {
@@ -367,9 +369,10 @@ impl Owner {
         };
         let data_path = address::data_path(&request.data_path_addr, own, &interfaces)?;
         let role = preflight::Role {
-            data_path_port,
+            data_path_port: terms.data_path_port,
             manager_port: None,
-            ranges: Vec::new(),
+            ranges: terms.ranges,
+            clock: Some(terms.clock),
         };
         preflight::check(&self.context.options, role).await?;
         self.publish(Membership::Pending);

@@ -22,6 +22,7 @@ use crate::netplane::NetPlane;
 use crate::pki::credentials::Credentials;
 use crate::plugin::Driver;
 use crate::raft::{Raft, SoleManager};
+use crate::rpc::ClockOffset;
 use crate::rpc::link::{self, Link, LinkConfig};
 use crate::rpc::{ManagerClient, server};
 
@@ -62,6 +63,7 @@ struct NodeSide {
     assignments: watch::Receiver<Option<Assignment>>,
     managers: watch::Receiver<Vec<(NodeId, SocketAddr)>>,
     fault: watch::Receiver<Option<String>>,
+    clock: watch::Receiver<Option<ClockOffset>>,
 }
 
 /// Something that the link to the managers told.
@@ -193,12 +195,14 @@ impl Running {
             client,
             managers,
             fault,
+            clock,
         } = link::open(config, &self.tasks, &self.stop);
         self.node = Some(NodeSide {
             client: client.clone(),
             assignments: node.assignments.clone(),
             managers,
             fault,
+            clock,
         });
         let agent = AgentContext {
             node_id: membership.node_id.clone(),
@@ -230,6 +234,11 @@ impl Running {
                 report(&failures, Failure::Restart(reason)).await;
             }
         });
+    }
+
+    /// How far a manager's clock is from this host's.
+    pub fn clock(&self) -> Option<watch::Receiver<Option<ClockOffset>>> {
+        self.node.as_ref().map(|node| node.clock.clone())
     }
 
     /// Calls to the managers.

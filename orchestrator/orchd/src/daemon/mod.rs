@@ -30,6 +30,7 @@ use crate::manager::{ManagerHandle, WriteError};
 use crate::netplane::NetPlane;
 use crate::pki::PkiError;
 use crate::pki::token::TokenError;
+use crate::rpc::ClockOffset;
 use crate::rpc::RpcError;
 
 /// What this host is to a cluster.
@@ -58,6 +59,8 @@ pub struct Member {
     pub role: Role,
     /// The cluster's state and control, on managers.
     pub manager: Option<ManagerHandle>,
+    /// How far a manager's clock is from this host's, once that is known.
+    pub clock: Option<watch::Receiver<Option<ClockOffset>>>,
 }
 
 /// `swarm init`: addresses as the user wrote them.

@@ -1,16 +1,18 @@
 //! The certificate authority's call: a host with a join token becomes a node.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
+use ipnet::IpNet;
 use orch_core::control::{self, ControlError};
 use orch_core::ids::NodeId;
 use orch_core::objects::Cluster;
 use orch_core::objects::node::{Availability, Role};
-use orch_core::store::Tx;
+use orch_core::store::{State, Tx};
 use orch_proto::{IssueCertificateRequest, IssueCertificateResponse, ca_server};
 use tonic::{Request, Response, Status};
 
-use super::wire;
+use super::{clock, wire};
 use crate::manager::ManagerHandle;
 use crate::pki::ca::CertificateAuthority;
 use crate::pki::token::{self, JoinToken};
@@ -72,6 +74,15 @@ fn admit(
     control::admit_node(tx, &identity.node, role, availability)
 }
 
+/// The ranges that networks are given addresses from, and those that they have.
+fn address_ranges(state: &State) -> BTreeSet<IpNet> {
+    let pools = state.cluster().into_iter();
+    let pools = pools.flat_map(|cluster| &cluster.address_pools);
+    let subnets = state.networks().flat_map(|network| &network.subnets);
+    let given = subnets.map(|subnet| &subnet.range);
+    pools.chain(given).copied().collect()
+}
+
 fn refused(error: ControlError) -> Status {
     wire::write_refused(error.into())
 }
@@ -108,6 +119,11 @@ impl ca_server::Ca for Ca {
         let role = role_of(cluster, &token).map_err(refused)?;
         let mut response = IssueCertificateResponse {
             data_path_port: u32::from(cluster.data_path_port),
+            time_ms: clock::milliseconds(SystemTime::now()),
+            address_ranges: address_ranges(&state)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             ..IssueCertificateResponse::default()
         };
         if request.csr.is_empty() {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use ipnet::IpNet;
 use orch_core::dispatch::{Acknowledgement, TaskReport};
 use orch_core::ids::NetworkId;
 use orch_core::network::Family;
@@ -23,6 +24,7 @@ use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use super::ca::availability_name;
+use super::clock::ClockOffset;
 use super::{RpcError, connection, wire};
 use crate::pki::credentials::{Credentials, NodeKey};
 use crate::pki::token::JoinToken;
@@ -156,12 +158,21 @@ impl ManagerClient {
             .map(drop)
     }
 
-    /// Says that this node lives.
-    pub(super) async fn heartbeat(&self, session_id: String) -> Result<(), RpcError> {
+    /// Says that this node lives; returns how far the manager's clock is from ours.
+    pub(super) async fn heartbeat(&self, session_id: String) -> Result<ClockOffset, RpcError> {
         let request = HeartbeatRequest { session_id };
-        self.call(|mut c| async move { c.heartbeat(request).await })
-            .await
-            .map(drop)
+        let client = self.connected(CALL_TIMEOUT).await?;
+        let sent = SystemTime::now();
+        let call = async move {
+            let mut client = client;
+            Ok(client.heartbeat(request).await?.into_inner())
+        };
+        let answer = in_time(call).await?;
+        Ok(ClockOffset::of_call(
+            sent,
+            SystemTime::now(),
+            answer.time_ms,
+        ))
     }
 
     /// Says good-bye.
@@ -193,6 +204,17 @@ pub struct Admitted {
     pub data_path_port: u16,
 }
 
+/// What a host must know before it becomes a node.
+#[derive(Debug)]
+pub struct Terms {
+    /// UDP port of the overlay's tunnels.
+    pub data_path_port: u16,
+    /// Ranges that the cluster gives to networks, or gave.
+    pub ranges: Vec<IpNet>,
+    /// How far the manager's clock is from this host's.
+    pub clock: ClockOffset,
+}
+
 impl Admission {
     /// Connects to the manager at `manager` (`host:port`).
     pub async fn connect(manager: &str, token: JoinToken) -> Result<Self, RpcError> {
@@ -206,10 +228,24 @@ impl Admission {
         })
     }
 
-    /// Checks the token and asks for the UDP port of the overlay's tunnels. Changes nothing.
-    pub async fn check(&self) -> Result<u16, RpcError> {
+    /// Checks the token and asks for what this host must suit. Changes nothing.
+    pub async fn check(&self) -> Result<Terms, RpcError> {
+        let sent = SystemTime::now();
         let answer = self.issue(Vec::new(), Availability::Active).await?;
-        data_path_port(&answer)
+        let clock = ClockOffset::of_call(sent, SystemTime::now(), answer.time_ms);
+        let range = |text: &String| {
+            let bad = |_| RpcError::BadAnswer(format!("{text} is not a range of addresses"));
+            text.parse().map_err(bad)
+        };
+        Ok(Terms {
+            data_path_port: data_path_port(&answer)?,
+            ranges: answer
+                .address_ranges
+                .iter()
+                .map(range)
+                .collect::<Result<_, _>>()?,
+            clock,
+        })
     }
 
     /// Becomes a node.

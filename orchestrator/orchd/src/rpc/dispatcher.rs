@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use orch_core::control;
 use orch_core::dispatch::{self, Acknowledged, Acknowledgement, Assignment, Drain, TaskReport};
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::access::Peer;
-use super::wire;
+use super::{clock, wire};
 use crate::manager::{ManagerHandle, SessionEvent, now};
 
 /// Changes so close to each other travel as one assignment.
@@ -197,7 +197,9 @@ impl dispatcher_server::Dispatcher for Dispatcher {
             })
             .await;
         match answer.await {
-            Ok(true) => Ok(Response::new(HeartbeatResponse {})),
+            Ok(true) => Ok(Response::new(HeartbeatResponse {
+                time_ms: clock::milliseconds(SystemTime::now()),
+            })),
             Ok(false) => Err(Status::not_found("the session is over; register again")),
             Err(_) => Err(Status::unavailable("the manager is stopping")),
         }

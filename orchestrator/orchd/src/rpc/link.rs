@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 
 use super::client::{ManagerClient, dispatcher};
+use super::clock::ClockOffset;
 use super::{RpcError, connection, wire};
 use crate::pki::credentials::Credentials;
 use crate::pki::tls;
@@ -70,6 +71,8 @@ pub struct Link {
     pub managers: watch::Receiver<Vec<(NodeId, SocketAddr)>>,
     /// Why no manager will have this node: its certificate is of no use, or it was removed.
     pub fault: watch::Receiver<Option<String>>,
+    /// How far the clock of the manager is that was connected last, once that is known.
+    pub clock: watch::Receiver<Option<ClockOffset>>,
 }
 
 /// Opens a link. Its tasks run in `tasks` until `stop`.
@@ -83,6 +86,7 @@ where
     let (assignments, assignments_rx) = watch::channel(None);
     let (managers, managers_rx) = watch::channel(Vec::new());
     let (fault, fault_rx) = watch::channel(None);
+    let (clock, clock_rx) = watch::channel(None);
     let (reports, report_queue) = mpsc::channel(REPORT_QUEUE);
     let client = ManagerClient::new(channel_rx);
     let session = Session {
@@ -92,6 +96,7 @@ where
         assignments,
         managers,
         fault,
+        clock,
     };
     let token = stop.clone();
     tasks.spawn(async move { token.run_until_cancelled(session.run()).await });
@@ -110,6 +115,7 @@ where
         client,
         managers: managers_rx,
         fault: fault_rx,
+        clock: clock_rx,
     }
 }
 
@@ -121,6 +127,7 @@ struct Session<D> {
     assignments: watch::Sender<Option<Assignment>>,
     managers: watch::Sender<Vec<(NodeId, SocketAddr)>>,
     fault: watch::Sender<Option<String>>,
+    clock: watch::Sender<Option<ClockOffset>>,
 }
 
 impl<D, F, E> Session<D>
@@ -253,9 +260,10 @@ where
                 .as_ref()
                 .map(|a| a.heartbeat_period);
             tokio::time::sleep(jittered(period.unwrap_or(DEFAULT_PERIOD))).await;
-            if let Err(error) = self.client.heartbeat(session.clone()).await {
-                return error;
-            }
+            match self.client.heartbeat(session.clone()).await {
+                Ok(offset) => self.clock.send_replace(Some(offset)),
+                Err(error) => return error,
+            };
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | `access` | who may make which call: one table, enforced in one place |
 //! | `connection` | TLS on accepted and opened connections |
 //! | `server`, `ca`, `dispatcher` | a manager's side |
-//! | `client`, `link` | a node's side |
+//! | `client`, `link`, `clock` | a node's side |
 //! | `wire` | objects and errors on the wire |
 //!
 //! Nothing here decides about the cluster: calls become transactions on the manager's handle.
@@ -13,6 +13,7 @@
 mod access;
 mod ca;
 pub mod client;
+mod clock;
 mod connection;
 mod dispatcher;
 pub mod link;
@@ -24,6 +25,7 @@ mod wire;
 use crate::pki::PkiError;
 
 pub use client::ManagerClient;
+pub use clock::ClockOffset;
 
 /// TCP port of node-to-node calls, Docker's.
 pub const PORT: u16 = 2377;

@@ -455,7 +455,19 @@ async fn a_host_with_the_worker_token_becomes_a_worker() {
     let admission = Admission::connect(&address, server.token(Role::Worker))
         .await
         .unwrap();
-    assert_eq!(admission.check().await.unwrap(), 4789);
+    let terms = admission.check().await.unwrap();
+    assert_eq!(terms.data_path_port, 4789);
+    let pools = &server
+        .manager
+        .handle
+        .state()
+        .cluster()
+        .unwrap()
+        .address_pools
+        .clone();
+    assert_eq!(&terms.ranges, pools);
+    // The call itself takes at most so long.
+    assert!(terms.clock.distance() < Duration::from_secs(10));
     assert_eq!(server.manager.handle.state().nodes().count(), before);
     let admitted = admission.request(Availability::Pause).await.unwrap();
     let identity = admitted.credentials.identity();
