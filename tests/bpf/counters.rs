@@ -122,7 +122,7 @@ fn what_becomes_of_a_conversation_is_told_while_somebody_listens() {
     world.run("uplink_ingress", &open);
     assert!(world.events().is_empty(), "nobody listens");
 
-    world.reconfigure(|config| config.flags |= Config::EVENTS);
+    world.change_config(|config| config.flags |= Config::EVENTS);
     world.run(
         "uplink_ingress",
         &syn(FROM_OUTSIDE, (OUTSIDE, 50001), NODE_SIDE),

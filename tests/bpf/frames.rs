@@ -55,7 +55,7 @@ pub fn syn<A: Into<IpAddr>>(link: Link, from: Side<A>, to: Side<A>) -> Vec<u8> {
 }
 
 /// The answer to a SYN.
-pub fn syn_ack(link: Link, from: Side, to: Side) -> Vec<u8> {
+pub fn syn_ack<A: Into<IpAddr>>(link: Link, from: Side<A>, to: Side<A>) -> Vec<u8> {
     let mut frame = Vec::new();
     ip(link, from.0, to.0)
         .tcp(from.1, to.1, 5000, 64240)

@@ -19,6 +19,8 @@ use crate::world::{GATEWAY_MAC, LOCAL_MAC, REDIRECT, VNI, World};
 
 const SERVICE_PORT: u16 = 6379;
 const PUBLISHED_PORT: u16 = 8080;
+/// Published to clients of IPv6, and served by IPv4.
+const CROSSING_PORT: u16 = 8081;
 const TARGET_PORT: u16 = 80;
 const FROM_OUTSIDE: Link = Link([2, 0, 0, 0, 0, 0xdd], [2, 0, 0, 0, 0, 0xee]);
 const TO_LOCAL: Link = Link(LOCAL_MAC, GATEWAY_MAC);
@@ -32,8 +34,17 @@ enum Way {
     Vip,
     /// Somebody outside asks a published port.
     Published,
+    /// The same by IPv6, of tasks that have IPv4 addresses only.
+    Crossing,
     /// A task asks somebody outside.
     Egress,
+}
+
+impl Way {
+    /// Whether it takes everything that has ports, in fragments too.
+    fn takes_all(self) -> bool {
+        self != Self::Crossing
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +70,12 @@ struct Conversation {
 }
 
 fn conversations() -> impl Strategy<Value = Vec<Conversation>> {
-    let way = prop_oneof![Just(Way::Vip), Just(Way::Published), Just(Way::Egress)];
+    let way = prop_oneof![
+        Just(Way::Vip),
+        Just(Way::Published),
+        Just(Way::Crossing),
+        Just(Way::Egress)
+    ];
     let protocol = prop_oneof![
         Just(Protocol::Tcp),
         Just(Protocol::Udp),
@@ -73,15 +89,15 @@ fn conversations() -> impl Strategy<Value = Vec<Conversation>> {
     let one = (way, protocol, ports, fragment, payload(), payload()).prop_map(
         |(way, protocol, (family, port), fragment, question, answer)| Conversation {
             family,
-            // A service answers echoes itself, and a host its own.
-            way: if protocol == Protocol::Echo {
-                Way::Egress
-            } else {
-                way
+            way: match (way, protocol) {
+                // A service answers echoes itself, and a host its own.
+                (_, Protocol::Echo) => Way::Egress,
+                (Way::Crossing, Protocol::UdpUnchecked | Protocol::Sctp) => Way::Published,
+                _ => way,
             },
             protocol,
             port,
-            fragment,
+            fragment: fragment.filter(|_| way.takes_all()),
             question,
             answer,
         },
@@ -107,6 +123,10 @@ impl Conversation {
         match self.way {
             Way::Vip => (side(at.client, self.port), side(at.vip, SERVICE_PORT)),
             Way::Published => (side(at.outside, self.port), side(at.node, PUBLISHED_PORT)),
+            Way::Crossing => {
+                let at = Addresses::V6;
+                (side(at.outside, self.port), side(at.node, CROSSING_PORT))
+            }
             Way::Egress if self.protocol == Protocol::Echo => {
                 (side(at.client, self.port), side(at.outside, 0))
             }
@@ -118,7 +138,10 @@ impl Conversation {
     /// as it was translated.
     fn may_be_served(&self, port: u16) -> Vec<(Sides, Link)> {
         let (client, server) = self.asked();
-        let at = self.addresses();
+        let at = match self.way {
+            Way::Crossing => Addresses::V4,
+            Way::Vip | Way::Published | Way::Egress => self.addresses(),
+        };
         let backends = [
             (at.client, TO_CLIENT),
             (at.local, TO_LOCAL),
@@ -137,9 +160,14 @@ impl Conversation {
                     ((side(source, port), side(backend, SERVICE_PORT)), link)
                 })
                 .to_vec(),
-            Way::Published => backends
+            Way::Published | Way::Crossing => backends
                 .map(|(backend, link)| {
-                    ((side(client.ip(), port), side(backend, TARGET_PORT)), link)
+                    let source = if self.way == Way::Crossing {
+                        at.node
+                    } else {
+                        client.ip()
+                    };
+                    ((side(source, port), side(backend, TARGET_PORT)), link)
                 })
                 .to_vec(),
         }
@@ -149,7 +177,7 @@ impl Conversation {
     const fn entry(&self) -> (&'static str, Link) {
         match self.way {
             Way::Vip | Way::Egress => ("task_ingress", FROM_CLIENT),
-            Way::Published => ("uplink_ingress", FROM_OUTSIDE),
+            Way::Published | Way::Crossing => ("uplink_ingress", FROM_OUTSIDE),
         }
     }
 
@@ -158,7 +186,7 @@ impl Conversation {
         match self.way {
             Way::Vip => ("task_ingress", FROM_CLIENT, TO_CLIENT),
             // The next hop's address is filled in when the redirect is carried out.
-            Way::Published => ("task_ingress", FROM_CLIENT, FROM_CLIENT),
+            Way::Published | Way::Crossing => ("task_ingress", FROM_CLIENT, FROM_CLIENT),
             Way::Egress => ("uplink_ingress", FROM_OUTSIDE, TO_CLIENT),
         }
     }
@@ -256,9 +284,9 @@ fn ask(world: &mut World, conversation: &Conversation, carries: Carries) -> Side
     let in_parts = conversation.fragment.is_some()
         && !matches!(conversation.protocol, Protocol::Tcp | Protocol::Sctp);
     let fragment_header = if in_parts { 8 } else { 0 };
-    let transport = match question.from {
-        SocketAddr::V4(_) => 34,
-        SocketAddr::V6(_) => 54 + fragment_header,
+    let transport = match met[0][12..14] {
+        [0x08, 0x00] => 34,
+        _ => 54 + fragment_header,
     };
     let at = match conversation.protocol {
         // The identifier of an echo lies behind type, code and checksum.
@@ -322,6 +350,10 @@ fn translation_there_and_back_is_what_the_model_says() {
             let port = Be16::new(PUBLISHED_PORT);
             let frontend = FrontendKey::published(at.is_v4(), protocol, port);
             world.lead(frontend, 1, &backends(Some(TARGET_PORT)));
+            if at.is_v4() {
+                let frontend = FrontendKey::published(false, protocol, Be16::new(CROSSING_PORT));
+                world.lead(frontend, 1, &backends(Some(TARGET_PORT)));
+            }
         }
     }
     let world = RefCell::new(world);

@@ -99,33 +99,17 @@ impl Twins {
                 ..Pool::default()
             };
             self.desired().frontends.insert(frontend, pool);
-            match backend {
-                Some(IpAddr::V6(address)) => {
-                    let key = if port.is_some() {
-                        published_v6(PORT)
-                    } else {
-                        vip_v6()
-                    };
-                    self.world.serve_v6(key, 1, &[(address, port)]);
-                }
-                Some(IpAddr::V4(address)) => {
-                    let key = if port.is_some() {
-                        published(PORT)
-                    } else {
-                        vip()
-                    };
-                    self.world.serve(key, 1, &[(address, port)]);
-                }
-                None => {
-                    let key = match (of.is_v4(), port) {
-                        (true, None) => vip(),
-                        (true, Some(_)) => published(PORT),
-                        (false, None) => vip_v6(),
-                        (false, Some(_)) => published_v6(PORT),
-                    };
-                    self.world.serve(key, 1, &[]);
-                }
-            }
+            let key = match (of.is_v4(), port) {
+                (true, None) => vip(),
+                (true, Some(_)) => published(PORT),
+                (false, None) => vip_v6(),
+                (false, Some(_)) => published_v6(PORT),
+            };
+            let backends: Vec<_> = backend
+                .map(|address| (address.into(), port))
+                .into_iter()
+                .collect();
+            self.world.lead(key, 1, &backends);
         }
     }
 
@@ -158,7 +142,11 @@ impl Twins {
             "{packet}: {told}"
         );
         if let Outcome::Tunnelled { packet: after, .. } = outcome {
-            assert_eq!(destination(&out), after.destination, "{packet}");
+            assert_eq!(
+                addresses(&out),
+                (after.source, after.destination),
+                "{packet}"
+            );
         }
     }
 }
@@ -214,10 +202,13 @@ fn expected(outcome: &Outcome, sender: Sender) -> Shape {
     }
 }
 
-fn destination(frame: &[u8]) -> IpAddr {
+/// Source and destination.
+fn addresses(frame: &[u8]) -> (IpAddr, IpAddr) {
+    let v4 = |at: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&frame[at..at + 4]).unwrap());
+    let v6 = |at: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).unwrap());
     match frame[12] {
-        0x08 => Ipv4Addr::from(<[u8; 4]>::try_from(&frame[30..34]).unwrap()).into(),
-        _ => Ipv6Addr::from(<[u8; 16]>::try_from(&frame[38..54]).unwrap()).into(),
+        0x08 => (v4(26).into(), v4(30).into()),
+        _ => (v6(22).into(), v6(38).into()),
     }
 }
 
@@ -317,7 +308,15 @@ fn of_an_address_that_is_not_the_sender_s() {
 #[test]
 fn of_what_the_outside_sends() {
     for of in Addresses::BOTH {
-        for backend in [None, Some(of.local), Some(of.remote)] {
+        // IPv6 clients may be led to IPv4 tasks.
+        let v4 = Addresses::V4;
+        for backend in [
+            None,
+            Some(of.local),
+            Some(of.remote),
+            Some(v4.local),
+            Some(v4.remote),
+        ] {
             let mut twins = Twins::new();
             twins.serve(&of, backend);
             for to in [of.node, OTHER_NODE.into()] {

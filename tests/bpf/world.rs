@@ -511,14 +511,6 @@ impl World {
         per_cpu.iter().fold(ServiceCounters::default(), sum)
     }
 
-    /// Changes what the programs know about the host.
-    pub fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {
-        let mut config = Array::try_from(self.ebpf.map_mut("CONFIG").unwrap()).unwrap();
-        let mut value: Config = config.get(&0, 0).unwrap();
-        change(&mut value);
-        config.set(0, value, 0).unwrap();
-    }
-
     /// The bytes of all events that were told since the last look.
     pub fn events(&mut self) -> Vec<Vec<u8>> {
         let mut ring = RingBuf::try_from(self.ebpf.map_mut("EVENTS").unwrap()).unwrap();

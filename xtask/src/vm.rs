@@ -20,7 +20,7 @@ const NEWEST: &str = "linux-image-cloud-amd64";
 /// What the name of its kernel's package begins with, on Debian 12.
 const KERNEL: &str = "linux-image-6.1.";
 /// A machine that does not turn itself off in this time hangs.
-const LIMIT_SECONDS: u64 = 3600;
+const LIMIT_SECONDS: u64 = 7200;
 
 /// Debian's kernel, unpacked and not installed.
 struct Kernel {

@@ -128,7 +128,9 @@ impl Address {
     /// Whether it is an IPv4 address.
     #[inline(always)]
     pub fn is_v4(&self) -> bool {
-        self.0[0] == Be32::ZERO && self.0[1] == Be32::ZERO && self.0[2] == Be32::new(0xffff)
+        // One branch, because the verifier follows each.
+        const MAPPED: u32 = Be32::new(0xffff).raw();
+        self.0[0].raw() | self.0[1].raw() | (self.0[2].raw() ^ MAPPED) == 0
     }
 
     /// Whether it is for many: multicast, or broadcast on the link.

@@ -85,6 +85,9 @@ drop_reasons! {
     IngressCollision = "ingress-collision",
     /// The host has no address of this family to send from.
     NoSourceAddress = "no-source-address",
+    /// A fragment, or another packet that IPv4 and IPv6 do not have in common, between an IPv6
+    /// client and a task without an IPv6 address.
+    FamilyNotChanged = "family-not-changed",
 }
 
 #[cfg(test)]

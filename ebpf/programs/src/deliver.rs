@@ -9,8 +9,8 @@ use crate::open::{self, SourcePort};
 use crate::packet::Packet;
 use crate::scratch::Scratch;
 use crate::{
-    DROPPED, FORWARD, OPEN, OPEN_TRANSLATED, Outcome, PUBLISHED, icmp, maps, mss, mtu, service,
-    verdict,
+    DROPPED, FORWARD, OPEN, OPEN_TRANSLATED, Outcome, PUBLISHED, family, icmp, maps, mss, mtu,
+    service, verdict,
 };
 
 /// Carries out a decision, and leaves verdicts as they are. That is done when the functions have
@@ -22,8 +22,13 @@ pub fn settle(packet: &Packet, scratch: &mut Scratch, outcome: Outcome) -> Outco
         other => other,
     };
     let verdict = match verdict {
-        OPEN => open::open(packet, scratch, SourcePort::Kept),
-        OPEN_TRANSLATED => open::open(packet, scratch, SourcePort::Translated),
+        OPEN | OPEN_TRANSLATED => {
+            let source_port = match verdict {
+                OPEN => SourcePort::KEPT,
+                _ => SourcePort::TRANSLATED,
+            };
+            open::open(packet, scratch, source_port.forgotten(packet.skb))
+        }
         other => other,
     };
     Ok(match verdict {
@@ -124,10 +129,20 @@ fn attached(packet: &Packet, endpoint: &Endpoint) -> Outcome {
 
 #[inline(always)]
 fn rewritten(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
-    if rewrite(packet, flow) {
-        Ok(())
-    } else {
-        Err(DropReason::RewriteFailed)
+    const DONE: u8 = 0;
+    const FAMILY_KEPT: u8 = 1;
+    const FAILED: u8 = 2;
+    let status = match family::changes(packet, flow) {
+        true if family::change(packet, flow) => DONE,
+        true => FAMILY_KEPT,
+        false if rewrite(packet, flow) => DONE,
+        false => FAILED,
+    };
+    // So that the verifier follows what comes once, and not once for each way to here.
+    match packet.skb.forget(status) {
+        DONE => Ok(()),
+        FAMILY_KEPT => Err(DropReason::FamilyNotChanged),
+        _ => Err(DropReason::RewriteFailed),
     }
 }
 

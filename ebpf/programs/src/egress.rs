@@ -6,7 +6,7 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::bpf_fib_lookup;
 use orch_ebpf_common::{
-    Address, Be32, Delivery, DropReason, EndpointKey, Flow, Network, Origin, Vni,
+    Address, Be32, Config, Delivery, DropReason, EndpointKey, Flow, Network, Origin, Vni,
 };
 
 use crate::open::ReplyPath;
@@ -27,7 +27,13 @@ pub fn is_internal(vni: Vni) -> Result<bool, DropReason> {
 /// The address of this host that stands for the packet's sender outside its network.
 #[inline(always)]
 pub fn source(packet: &Packet) -> Result<Address, DropReason> {
-    match packet.config.outside(packet.ip.is_v4) {
+    source_of(packet.config, packet.ip.is_v4)
+}
+
+/// The one of a family.
+#[inline(always)]
+pub fn source_of(config: &Config, is_v4: bool) -> Result<Address, DropReason> {
+    match config.outside(is_v4) {
         Address::UNSPECIFIED => Err(DropReason::NoSourceAddress),
         address => Ok(address),
     }

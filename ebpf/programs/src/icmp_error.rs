@@ -9,6 +9,7 @@ use orch_ebpf_common::headers::{
 };
 use orch_ebpf_common::{Be16, DropReason, Flow, FlowKey, Vni, checksum};
 
+use crate::family;
 use crate::ip::Ip;
 use crate::nat::{difference, store_addresses};
 use crate::packet::Packet;
@@ -106,6 +107,11 @@ fn translate(packet: &Packet, scratch: &mut Scratch, quote: &Quote, flow: &Flow)
 
 #[inline(always)]
 fn try_translate(packet: &Packet, scratch: &mut Scratch, quote: &Quote, flow: &Flow) -> Outcome {
+    if family::changes(packet, flow) {
+        // Made anew when it is delivered.
+        scratch.forward = *flow;
+        return Ok(FORWARD);
+    }
     let difference = difference(quote.ip, &flow.destination, &flow.source);
     restore_addresses(packet, quote, flow, difference)?;
     restore_ports(packet, quote, flow, difference)?;
@@ -155,9 +161,10 @@ fn restore_ports(
     };
     let is_quoted = quote.ip.l4 + checksum_at + size_of::<Be16>() <= packet.ip.end;
     if is_quoted && quote.ip.protocol != SCTP {
-        let before: Be16 = packet.skb.load(quote.ip.l4 + checksum_at)?;
-        let after = transport_checksum(quote, flow, difference, before);
-        replace(packet, quote.ip.l4 + checksum_at, before, after)?;
+        let after: Be16 = packet.skb.load(quote.ip.l4 + checksum_at)?;
+        let ports = [quote.source_port, quote.destination_port];
+        let before = checksum_before(quote.ip, ports, flow, difference, after);
+        replace(packet, quote.ip.l4 + checksum_at, after, before)?;
     }
     let (source, destination) = (flow.destination_port, flow.source_port);
     replace(packet, quote.ip.l4 + source_at, quote.source_port, source)?;
@@ -169,22 +176,29 @@ fn restore_ports(
     )
 }
 
-/// The quoted packet's TCP, UDP or ICMP checksum as it was before the rewrite.
+/// The TCP, UDP or ICMP checksum of a quoted packet as it was before the rewrite, which changed its
+/// `ports`, and the sum of its addresses by `difference`.
 #[inline(always)]
-fn transport_checksum(quote: &Quote, flow: &Flow, difference: u32, before: Be16) -> Be16 {
-    let is_udp = quote.ip.protocol == UDP;
-    if is_udp && before == Be16::ZERO {
-        return before;
-    }
-    let after = checksum::replace(before, quote.source_port, flow.destination_port);
-    let mut after = checksum::replace(after, quote.destination_port, flow.source_port);
-    if quote.ip.protocol != ICMP {
-        after = checksum::replace_by(after, difference);
-    }
+pub fn checksum_before(
+    quoted: &Ip,
+    ports: [Be16; 2],
+    flow: &Flow,
+    difference: u32,
+    after: Be16,
+) -> Be16 {
+    let is_udp = quoted.protocol == UDP;
     if is_udp && after == Be16::ZERO {
+        return after;
+    }
+    let before = checksum::replace(after, ports[0], flow.destination_port);
+    let mut before = checksum::replace(before, ports[1], flow.source_port);
+    if quoted.protocol != ICMP {
+        before = checksum::replace_by(before, difference);
+    }
+    if is_udp && before == Be16::ZERO {
         return UdpHeader::ZERO_SUM;
     }
-    after
+    before
 }
 
 /// Overwrites a field of the quote, and adapts the message's checksum.

@@ -24,6 +24,8 @@ pub struct Ip {
     pub protocol: u8,
     /// Hops left.
     pub hops: u8,
+    /// Type of service, or traffic class.
+    pub class: u8,
     /// Whether it is IPv4.
     pub is_v4: bool,
     /// Whether a router may cut it into fragments.
@@ -83,6 +85,7 @@ impl Ip {
         self.end = l3 + header.total_len.get() as usize;
         self.protocol = header.protocol;
         self.hops = header.ttl;
+        self.class = header.tos;
         self.may_be_cut = header.may_be_cut();
         self.part = header.part();
         self.id = Be32::new(header.id.get().into());
@@ -100,6 +103,7 @@ impl Ip {
         self.source = header.source;
         self.destination = header.destination;
         self.hops = header.hop_limit;
+        self.class = header.traffic_class();
         self.end = l3 + total;
         let mut next = header.next;
         let mut l4 = l3 + Ipv6Header::LEN;

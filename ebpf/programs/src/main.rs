@@ -21,6 +21,8 @@ mod deliver;
 mod dns;
 mod egress;
 mod event;
+mod family;
+mod family_error;
 mod flow;
 mod fragment;
 mod host;
@@ -142,7 +144,7 @@ fn connect4(ctx: SockAddrContext) -> i32 {
 /// A process connects an IPv6 socket.
 #[cgroup_sock_addr(connect6)]
 fn connect6(ctx: SockAddrContext) -> i32 {
-    Socket::new(&ctx).translate6(true);
+    Socket::new(&ctx).translate6();
     PROCEED
 }
 
@@ -156,7 +158,7 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
 /// A process sends a datagram to an IPv6 address.
 #[cgroup_sock_addr(sendmsg6)]
 fn sendmsg6(ctx: SockAddrContext) -> i32 {
-    Socket::new(&ctx).translate6(false);
+    Socket::new(&ctx).translate6();
     PROCEED
 }
 

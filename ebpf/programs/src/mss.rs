@@ -20,17 +20,18 @@ pub fn clamp(packet: &Packet, flow: &Flow, is_remote: bool) {
     }
     let is_answer = flow.delivery == Delivery::Uplink as u8 && packet.came_by_tunnel();
     if is_answer || (is_remote && flow.origin == Origin::Published as u8) {
-        lower(packet);
+        // Of two families, one has the longer header.
+        lower(packet, packet.ip.is_v4 && flow.source.is_v4());
     }
 }
 
 #[inline(never)]
-fn lower(packet: &Packet) -> bool {
-    try_lower(packet).is_ok()
+fn lower(packet: &Packet, is_v4: bool) -> bool {
+    try_lower(packet, is_v4).is_ok()
 }
 
 #[inline(always)]
-fn try_lower(packet: &Packet) -> Result<(), DropReason> {
+fn try_lower(packet: &Packet, is_v4: bool) -> Result<(), DropReason> {
     let ip = &*packet.ip;
     let room = room()?;
     let tcp: TcpHeader = packet.transport()?;
@@ -46,7 +47,7 @@ fn try_lower(packet: &Packet) -> Result<(), DropReason> {
     let at = find(options, len, &mut room.at).ok_or(DropReason::Malformed)?;
     let announced: Be16 = packet.skb.load(options_at + at)?;
     let headers = TcpHeader::LEN
-        + if ip.is_v4 {
+        + if is_v4 {
             Ipv4Header::LEN
         } else {
             Ipv6Header::LEN

@@ -54,6 +54,24 @@ fn try_rewrite(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
     ports(packet, flow)
 }
 
+/// Adapts a TCP segment or UDP datagram to a flow that leads it to the other family, and leaves the
+/// IP header to who makes it anew.
+#[inline(always)]
+pub fn store_transport(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
+    let difference = difference(packet.ip, &flow.source, &flow.destination);
+    let is_udp = packet.kind == Kind::Udp;
+    packet
+        .skb
+        .replace_l4_pseudo_header(checksum_at(packet), difference, is_udp, true)?;
+    packet.skb.forget_hash();
+    let difference = ports_difference(packet, flow);
+    packet
+        .skb
+        .replace_l4(checksum_at(packet), difference, is_udp)?;
+    let ports = [flow.source_port, flow.destination_port];
+    packet.skb.store_anywhere(packet.ip.l4, &ports)
+}
+
 #[inline(always)]
 fn checksum_at(packet: &Packet) -> usize {
     packet.ip.l4
@@ -112,11 +130,16 @@ fn store_v4(
     packet.skb.store(L3 + Ipv4Header::CHECKSUM, &fields)
 }
 
+#[inline(always)]
+fn ports_difference(packet: &Packet, flow: &Flow) -> u32 {
+    checksum::field_difference(packet.source_port, flow.source_port)
+        + checksum::field_difference(packet.destination_port, flow.destination_port)
+}
+
 /// Writes the ports, or the identifier of an echo.
 #[inline(always)]
 fn ports(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
-    let difference = checksum::field_difference(packet.source_port, flow.source_port)
-        + checksum::field_difference(packet.destination_port, flow.destination_port);
+    let difference = ports_difference(packet, flow);
     if packet.source_port == flow.source_port && packet.destination_port == flow.destination_port {
         return Ok(());
     }

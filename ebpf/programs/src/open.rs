@@ -9,6 +9,7 @@ use crate::flow::{self, now};
 use crate::maps::{self, FLOWS, OPENING};
 use crate::packet::Packet;
 use crate::scratch::Scratch;
+use crate::skb::Skb;
 use crate::{FORWARD, OPEN, Outcome, event, skb, verdict};
 
 /// How many source ports are tried for a new conversation.
@@ -51,13 +52,22 @@ impl ReplyPath {
     }
 }
 
-/// The source port of a new conversation after the rewrite.
+/// The source port of a new conversation after the rewrite. A number, of which the verifier can
+/// forget which one it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum SourcePort {
+pub struct SourcePort(u8);
+
+impl SourcePort {
     /// The client's own, unless another conversation has it already.
-    Kept,
+    pub const KEPT: Self = Self(0);
     /// One of the host's.
-    Translated,
+    pub const TRANSLATED: Self = Self(1);
+
+    /// The same, of which the verifier knows nothing any more.
+    #[inline(always)]
+    pub fn forgotten(self, skb: Skb) -> Self {
+        Self(skb.forget(self.0))
+    }
 }
 
 /// Whether answers to a packet of one task to another would be mistaken for those of another
@@ -153,7 +163,7 @@ const fn flag(set: bool, flag: u8) -> u8 {
 #[inline(always)]
 fn claim_source_port(scratch: &mut Scratch, source_port: SourcePort) -> Result<(), DropReason> {
     for attempt in 0..PORT_ATTEMPTS {
-        scratch.forward.source_port = if attempt == 0 && source_port == SourcePort::Kept {
+        scratch.forward.source_port = if attempt == 0 && source_port == SourcePort::KEPT {
             scratch.key.source_port
         } else {
             random_port()

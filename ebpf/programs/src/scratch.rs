@@ -2,14 +2,15 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
+use orch_ebpf_common::headers::IcmpHeader;
 use orch_ebpf_common::{
     Address, Affinity, AffinityKey, Backend, BackendKey, DropReason, Flow, FlowKey, FrontendKey,
     MaglevKey, MemberKey, NameKey,
 };
 
-use crate::open::ReplyPath;
-
+use crate::family_error::{ErrorV4, ErrorV6};
 use crate::icmp;
+use crate::open::ReplyPath;
 
 /// One per CPU; a program has it for itself from its start to its end.
 #[repr(C)]
@@ -98,6 +99,12 @@ pub struct Room {
     pub at: Place,
     /// Bytes of a packet under work.
     pub bytes: [u8; icmp::QUOTED_MAX],
+    /// The header of an error under work.
+    pub icmp: IcmpHeader,
+    /// All of it in IPv4.
+    pub error_v4: ErrorV4,
+    /// The same in IPv6.
+    pub error_v6: ErrorV6,
 }
 
 #[map]

@@ -195,18 +195,33 @@ fn try_published(packet: &Packet, scratch: &mut Scratch) -> Outcome {
         return refuse(packet, scratch, frontend.service);
     }
     forward(scratch, frontend, Origin::Published);
-    scratch.forward.source = scratch.client;
-    if scratch.frontend.address != Address::any(packet.ip.is_v4) {
+    let is_v4 = packet.ip.is_v4;
+    // In the other family the client has no address at all.
+    let crosses = packet
+        .skb
+        .forget((scratch.backend.address.is_v4() != is_v4).into())
+        != 0;
+    scratch.forward.source = if crosses {
+        egress::source_of(packet.config, !is_v4)?
+    } else {
+        scratch.client
+    };
+    if scratch.frontend.address != Address::any(is_v4) {
         scratch.forward.flags |= Flow::ONE_ADDRESS;
     }
     let asked = scratch.key.destination;
     if frontend.flags & Frontend::DIRECT_RETURN != 0
         && scratch.reply_path.delivery == Delivery::Uplink as u8
         && asked == packet.config.node
+        && !crosses
     {
         scratch.forward.flags |= Flow::DIRECT_RETURN;
     }
-    Ok(if is_task { OPEN_TRANSLATED } else { OPEN })
+    Ok(if is_task || crosses {
+        OPEN_TRANSLATED
+    } else {
+        OPEN
+    })
 }
 
 /// Answers that nobody is there, for a service if there is one.

@@ -9,9 +9,9 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::{
     bpf_csum_diff, bpf_get_prandom_u32, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh,
-    bpf_redirect_peer, bpf_set_hash_invalid, bpf_skb_change_tail, bpf_skb_change_type,
-    bpf_skb_get_tunnel_key, bpf_skb_get_tunnel_opt, bpf_skb_load_bytes, bpf_skb_set_tunnel_key,
-    bpf_skb_set_tunnel_opt, bpf_skb_store_bytes,
+    bpf_redirect_peer, bpf_set_hash_invalid, bpf_skb_change_proto, bpf_skb_change_tail,
+    bpf_skb_change_type, bpf_skb_get_tunnel_key, bpf_skb_get_tunnel_opt, bpf_skb_load_bytes,
+    bpf_skb_set_tunnel_key, bpf_skb_set_tunnel_opt, bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
 use orch_ebpf_common::dns::{DnsHeader, QuestionTail};
@@ -61,6 +61,7 @@ wire!(
     [Address; 2],
     [Be32; 2],
     [Be16; 2],
+    [Be16; 4],
     [Be16; 5],
     IcmpHeader,
     DnsHeader,
@@ -207,11 +208,15 @@ impl Skb {
             unsafe { unaligned::store(core::ptr::from_ref(value).cast(), at, size_of::<T>()) };
             return Ok(());
         }
-        let from = core::ptr::from_ref(value).cast();
+        self.store_anywhere(offset, value)
+    }
+
+    /// The same by one path, which is slower, for the verifier's sake.
+    #[inline(always)]
+    pub fn store_anywhere<T: Wire>(self, offset: usize, value: &T) -> Result<(), DropReason> {
+        let (from, len) = (core::ptr::from_ref(value).cast(), size_of::<T>() as u32);
         // SAFETY: see above.
-        let status =
-            unsafe { bpf_skb_store_bytes(self.0, offset as u32, from, size_of::<T>() as u32, 0) };
-        rewritten(status)
+        rewritten(unsafe { bpf_skb_store_bytes(self.0, offset as u32, from, len, 0) })
     }
 
     /// Overwrites a part of the packet that no checksum in the packet makes up for.
@@ -243,6 +248,14 @@ impl Skb {
     pub fn resize(self, len: usize) -> Result<(), DropReason> {
         // SAFETY: see above.
         rewritten(unsafe { bpf_skb_change_tail(self.0, len as u32, 0) })
+    }
+
+    /// Makes it a packet of another EtherType of IP: between the Ethernet header, where the type is
+    /// still to be written, and the transport's is room for the other family's header.
+    #[inline(always)]
+    pub fn change_family(self, ether_type: u16) -> Result<(), DropReason> {
+        // SAFETY: see above.
+        rewritten(unsafe { bpf_skb_change_proto(self.0, ether_type.to_be(), 0) })
     }
 
     /// Adapts a TCP, UDP or ICMPv6 checksum to a difference in the pseudo header; a UDP checksum

@@ -7,7 +7,7 @@ use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie};
 use aya_ebpf::programs::SockAddrContext;
 use orch_ebpf_common::{
-    Address, Be16, Be32, EndpointKey, Frontend, FrontendKey, OriginalDestination, SocketKey, Vni,
+    Address, Be16, Be32, EndpointKey, FrontendKey, OriginalDestination, SocketKey, Vni,
 };
 
 use crate::{maps, service};
@@ -32,43 +32,20 @@ impl Socket {
     #[inline(always)]
     pub fn translate4(&self) {
         let address = self.address4();
-        if self.is_of_this_host() && self.frontend(&address, true).is_some() && is_local(address) {
+        if self.is_of_this_host() && self.is_published(&address) && is_local(address) {
             self.remember(address);
             self.set_address4(Address::MESH);
         }
     }
 
-    /// Points an IPv6 socket that names a published port of this host at the mesh.
-    ///
-    /// A port behind which no task has an IPv6 address is reached by the mesh's IPv4-mapped
-    /// address if the socket `may_map`: when it connects, but not when it sends single datagrams,
-    /// which the kernel does not let a program move to the other family.
+    /// Points an IPv6 socket that names a published port of this host, by an address of either
+    /// family, at the mesh.
     #[inline(always)]
-    pub fn translate6(&self, may_map: bool) {
+    pub fn translate6(&self) {
         let address = self.address6();
-        if !self.is_of_this_host() {
-            return;
-        }
-        if let Some(mesh) = self.mesh(&address, may_map)
-            && is_local(address)
-        {
+        if self.is_of_this_host() && self.is_published(&address) && is_local(address) {
             self.remember(address);
-            self.set_address6(mesh);
-        }
-    }
-
-    /// The mesh address that serves an IPv6 socket which names an address of either family.
-    #[inline(always)]
-    fn mesh(&self, address: &Address, may_map: bool) -> Option<Address> {
-        let mapped = self.frontend(address, true).map(|_| Address::MESH);
-        if address.is_v4() {
-            return mapped;
-        }
-        let mapped = mapped.filter(|_| may_map);
-        match self.frontend(address, false) {
-            Some(frontend) if frontend.count > 0 => Some(Address::MESH_V6),
-            Some(_) => mapped.or(Some(Address::MESH_V6)),
-            None => mapped,
+            self.set_address6(Address::mesh(address.is_v4()));
         }
     }
 
@@ -88,23 +65,20 @@ impl Socket {
         }
     }
 
-    /// The published port that the socket names by `address`, as clients of a family have it.
+    /// Whether the socket's port is published on `address`, or on all of its family.
     #[inline(always)]
-    fn frontend(&self, address: &Address, is_v4: bool) -> Option<&'static Frontend> {
-        let config = maps::config().ok()?;
-        let (protocol, port) = (self.protocol(), self.port());
-        let named = if address.is_v4() == is_v4 {
-            *address
-        } else {
-            Address::any(is_v4)
+    fn is_published(&self, address: &Address) -> bool {
+        let Ok(config) = maps::config() else {
+            return false;
         };
+        let (protocol, port, is_v4) = (self.protocol(), self.port(), address.is_v4());
         let (mut key, mut at_mesh) = (FrontendKey::default(), FrontendKey::default());
         let own = FrontendKey::HAS_OWN_PORTS;
-        let found = service::at_address(&mut key, &named, own, protocol, port)?;
         // The mesh has one address. A port that is published on this address alone, beside another
         // service's on another, is not reached from here rather than mistaken for that.
-        service::at_mesh(config, &mut at_mesh, is_v4, protocol, port)?;
-        (key == at_mesh).then_some(found)
+        service::at_address(&mut key, address, own, protocol, port).is_some()
+            && service::at_mesh(config, &mut at_mesh, is_v4, protocol, port).is_some()
+            && key == at_mesh
     }
 
     /// Several hosts may share a kernel, each with its own programs at the cgroup root.

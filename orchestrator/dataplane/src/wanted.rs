@@ -194,7 +194,11 @@ fn set(key: FrontendKey, pool: &Pool, service: u32) -> Set {
         (false, _) => Frontend::SOURCES | Frontend::SOURCES_ONLY,
     };
     let flag = |set: bool, flag| if set { flag } else { 0 };
-    let flags = flag(is_published, Frontend::MAGLEV)
+    // Clients of the other family have a source port by chance, so a table that is the same on
+    // every host would bring nobody back to the same task.
+    let crosses = |backend: &network::Backend| backend.address.is_ipv4() != key.address.is_v4();
+    let by_table = is_published && !pool.backends.iter().any(crosses);
+    let flags = flag(by_table, Frontend::MAGLEV)
         | flag(is_published && pool.direct_return, Frontend::DIRECT_RETURN)
         | flag(is_published, sources)
         | flag(pool.retired, Frontend::RETIRED);
@@ -524,6 +528,30 @@ mod tests {
                 (v4 + 16, key, ip("10.9.0.0"), SourceKey::DENY),
             ])
         );
+    }
+
+    #[test]
+    fn clients_that_change_their_family_need_no_table() {
+        for (address, flags) in [("0.0.0.0", Frontend::MAGLEV), ("::", 0)] {
+            let frontend = CoreFrontend::Published {
+                protocol: Protocol::Tcp,
+                port: 80,
+                address: ip(address),
+            };
+            let backend = CoreBackend {
+                vni: network::Vni(4096),
+                address: ip("10.0.10.7"),
+                port: Some(80),
+            };
+            let pool = Pool {
+                backends: [backend].into(),
+                ..Pool::default()
+            };
+            let mut desired = DesiredNetwork::default();
+            desired.frontends.insert(frontend, pool);
+            let sets = wanted(&desired, &BTreeMap::new()).sets;
+            assert_eq!(sets[&frontend_key(&frontend)].frontend.flags, flags);
+        }
     }
 
     #[test]

@@ -6,4 +6,5 @@ mod icmp_error;
 mod mesh;
 mod neighbours;
 mod task;
+mod to_v4;
 mod vip;

@@ -58,6 +58,8 @@ pub enum Destination {
     Vip(Side),
     /// A published port of a service whose only task is on the side that is named second.
     Published(Ingress, Side),
+    /// The same of a service whose network has no IPv6.
+    PublishedV4(Ingress, Side),
     /// `tasks.NAME`.
     TasksName(Side),
     /// The name of a dnsrr service.
@@ -80,8 +82,10 @@ impl Destination {
         let mut all = vec![Self::OwnVip, Self::Outside];
         for side in Side::ALL {
             all.extend(of_sides.map(|of| of(side)));
-            all.push(Self::Published(Ingress::Loopback, side));
-            all.extend(Side::ALL.map(|at| Self::Published(Ingress::Address(at), side)));
+            for published in [Self::Published, Self::PublishedV4] {
+                all.push(published(Ingress::Loopback, side));
+                all.extend(Side::ALL.map(|at| published(Ingress::Address(at), side)));
+            }
         }
         all
     }
@@ -98,6 +102,8 @@ impl Destination {
                 Side::Here => "near",
                 Side::There => "far",
             },
+            Self::PublishedV4(_, Side::Here) => "near-v4",
+            Self::PublishedV4(_, Side::There) => "far-v4",
             Self::DnsrrName(Side::Here) => "near-rr",
             Self::DnsrrName(Side::There) => "far-rr",
             Self::HostProcess(Side::Here) => "n1",
@@ -176,7 +182,7 @@ fn makes_sense(cell: &Cell) -> bool {
         }
         Destination::OwnVip => cell.source == Source::Task,
         // An echo request has no port; the loopback is the host's own.
-        Destination::Published(ingress, _) => {
+        Destination::Published(ingress, _) | Destination::PublishedV4(ingress, _) => {
             cell.protocol != Protocol::Icmp
                 && (ingress != Ingress::Loopback || cell.source == Source::Host)
         }

@@ -1,7 +1,7 @@
 //! The scene of the matrix: two hosts, services on both, and where each cell begins and ends.
 //!
-//! `caller` and `near` run on the first host, `far` on the second; those with `-rr` are dnsrr. All
-//! clients but the outside one are on the first host.
+//! `caller` and `near` run on the first host, `far` on the second; those with `-rr` are dnsrr, and
+//! those with `-v4` have no IPv6. All clients but the outside one are on the first host.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,12 +10,15 @@ use anyhow::{Context, Result};
 use xtask::lab::place::Place;
 use xtask::lab::probe;
 use xtask::lab::{self, CLIENT, Daemon, Host, client_address, client_address6};
+use xtask::story::cluster::Task;
 use xtask::story::stage::Stage;
 
 use super::cells::{Cell, Destination, Family, Ingress, Protocol, Side, Source};
 use crate::watch;
 
 const NETWORK: &str = "matrix";
+/// One without IPv6.
+const NETWORK_V4: &str = "matrix-v4";
 const GUEST: &str = "guest";
 /// Image and command of every container; servers and clients are put into their networks.
 const SLEEP: &str = "busybox:1.35 sleep 1000000";
@@ -24,6 +27,9 @@ const PORT: u16 = 7000;
 /// Where `near` and `far` are published.
 const NEAR_PUBLISHED: u16 = 8001;
 const FAR_PUBLISHED: u16 = 8002;
+/// The same of `near-v4` and `far-v4`.
+const NEAR_V4_PUBLISHED: u16 = 8003;
+const FAR_V4_PUBLISHED: u16 = 8004;
 
 type Addresses = BTreeMap<(&'static str, Family), String>;
 
@@ -40,21 +46,24 @@ impl Scene {
     /// Creates the services and starts all servers.
     pub fn build(stage: &Stage) -> Result<Self> {
         let hosts = [stage.host(1)?, stage.host(2)?];
-        stage.orchctl(
-            hosts[0],
-            &format!("network create --driver overlay --ipv6 --attachable {NETWORK}"),
-        )?;
+        for options in [&format!("--ipv6 --attachable {NETWORK}"), NETWORK_V4] {
+            let words = format!("network create --driver overlay {options}");
+            stage.orchctl(hosts[0], &words)?;
+        }
         let services = [
             ("caller", hosts[0], ""),
             ("near", hosts[0], &publish(NEAR_PUBLISHED)),
             ("far", hosts[1], &publish(FAR_PUBLISHED)),
             ("near-rr", hosts[0], "--endpoint-mode dnsrr"),
             ("far-rr", hosts[1], "--endpoint-mode dnsrr"),
+            ("near-v4", hosts[0], &publish(NEAR_V4_PUBLISHED)),
+            ("far-v4", hosts[1], &publish(FAR_V4_PUBLISHED)),
         ];
         for (name, host, options) in services {
             let words = format!(
-                "service create --detach --name {name} --network {NETWORK} {options} \
+                "service create --detach --name {name} --network {} {options} \
                  --constraint node.hostname=={} {SLEEP}",
+                network_of(name),
                 host.name()
             );
             stage.orchctl(hosts[0], &words)?;
@@ -77,6 +86,16 @@ impl Scene {
         let task = stage.cluster.only(service)?;
         let place = Place::container(host, &task.container)?;
         probe::serve(&place, service, PORT, &[])?;
+        if network_of(service) == NETWORK {
+            self.note_addresses(stage, service, &task)?;
+        }
+        if service == "caller" {
+            self.places.insert(Source::Task, place);
+        }
+        Ok(())
+    }
+
+    fn note_addresses(&mut self, stage: &Stage, service: &'static str, task: &Task) -> Result<()> {
         let network = stage.cluster.network(NETWORK)?;
         let none = || format!("{service} has not both addresses");
         for (family, addresses) in [
@@ -93,9 +112,6 @@ impl Scene {
             );
             self.vips.insert((service, Family::V4), v4);
             self.vips.insert((service, Family::V6), v6);
-        }
-        if service == "caller" {
-            self.places.insert(Source::Task, place);
         }
         Ok(())
     }
@@ -156,6 +172,13 @@ impl Scene {
                 };
                 Ok((self.ingress(ingress, cell.family), port))
             }
+            Destination::PublishedV4(ingress, backend) => {
+                let port = match backend {
+                    Side::Here => NEAR_V4_PUBLISHED,
+                    Side::There => FAR_V4_PUBLISHED,
+                };
+                Ok((self.ingress(ingress, cell.family), port))
+            }
             Destination::HostProcess(side) => {
                 Ok((self.host_address(side, cell.family), watch::PORT))
             }
@@ -182,6 +205,12 @@ impl Scene {
     /// The address that a cell's server should see, where that is promised.
     pub fn seen(&self, cell: &Cell) -> Result<Option<IpAddr>> {
         let seen = match (cell.source, cell.destination) {
+            // A task without IPv6 sees the host that leads the client to it.
+            (Source::Outside, Destination::PublishedV4(Ingress::Address(side), _))
+                if cell.family == Family::V6 =>
+            {
+                self.host_address(side, Family::V4)
+            }
             (Source::Outside, _) => outside(cell.family),
             (
                 Source::Host,
@@ -200,6 +229,15 @@ impl Scene {
             _ => return Ok(None),
         };
         Ok(Some(seen.parse()?))
+    }
+}
+
+/// The network of a service's tasks.
+fn network_of(service: &str) -> &'static str {
+    if service.ends_with("-v4") {
+        NETWORK_V4
+    } else {
+        NETWORK
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::bytes::Be16;
 use crate::checksum;
-use crate::headers::NeighbourMessage;
+use crate::headers::{Ipv4Header, Ipv6Header, NeighbourMessage};
 
 /// An ICMP header (RFC 792, RFC 4443), as echo messages use it.
 #[repr(C)]
@@ -54,6 +54,11 @@ impl IcmpHeader {
     /// Offset of an echo's identifier.
     pub const ID: usize = core::mem::offset_of!(Self, id);
 
+    /// By how many bytes a packet grows when it becomes IPv6.
+    const GROWTH: u32 = (Ipv6Header::LEN - Ipv4Header::LEN) as u32;
+    /// What every link passes (RFC 8200 section 5).
+    const MIN_MTU_V6: u32 = 1280;
+
     /// What the message is for.
     #[inline(always)]
     pub const fn message(&self, is_v4: bool) -> IcmpMessage {
@@ -101,13 +106,7 @@ impl IcmpHeader {
             (false, Unreachable::Host) => (1, 3),
             (false, Unreachable::Port) => (1, 4),
         };
-        Self {
-            kind,
-            code,
-            checksum: Be16::ZERO,
-            id: Be16::ZERO,
-            sequence: Be16::ZERO,
-        }
+        Self::error(kind, code)
     }
 
     /// Tells the size that would have passed, in bytes; checksum not filled in (RFC 1191 section 4,
@@ -122,6 +121,56 @@ impl IcmpHeader {
             // Zero for IPv4, whose sizes have 16 bits.
             id: Be16::new((mtu >> 16) as u16),
             sequence: Be16::new(mtu as u16),
+        }
+    }
+
+    /// The error that says the same in the other version, checksum not filled in; `None` if that
+    /// has no word for it (RFC 7915 sections 4.2 and 5.2).
+    #[inline(always)]
+    pub fn in_other_family(&self, is_v4: bool) -> Option<Self> {
+        if is_v4 { self.in_v6() } else { self.in_v4() }
+    }
+
+    #[inline(always)]
+    fn in_v6(&self) -> Option<Self> {
+        let mtu = u32::from(self.sequence.get()) + Self::GROWTH;
+        Some(match (self.kind, self.code) {
+            (3, 0 | 1 | 5..=8 | 11 | 12) => Self::error(1, 0),
+            (3, 3) => Self::error(1, 4),
+            // A router that does not say which size would pass means any.
+            (3, 4) if mtu < Self::MIN_MTU_V6 => Self::too_big(false, Self::MIN_MTU_V6),
+            (3, 4) => Self::too_big(false, mtu),
+            (3, 9 | 10 | 13 | 15) => Self::error(1, 1),
+            (11, code) => Self::error(3, code),
+            _ => return None,
+        })
+    }
+
+    #[inline(always)]
+    fn in_v4(&self) -> Option<Self> {
+        Some(match (self.kind, self.code) {
+            (1, 0 | 2 | 3) => Self::error(3, 1),
+            (1, 1) => Self::error(3, 10),
+            (1, 4) => Self::error(3, 3),
+            (2, _) if self.id.get() != 0 => Self::too_big(true, u16::MAX.into()),
+            (2, _) => {
+                let mtu = u32::from(self.sequence.get());
+                Self::too_big(true, mtu.saturating_sub(Self::GROWTH))
+            }
+            (3, code) => Self::error(11, code),
+            (4, 1) => Self::error(3, 2),
+            _ => return None,
+        })
+    }
+
+    #[inline(always)]
+    const fn error(kind: u8, code: u8) -> Self {
+        Self {
+            kind,
+            code,
+            checksum: Be16::ZERO,
+            id: Be16::ZERO,
+            sequence: Be16::ZERO,
         }
     }
 
@@ -146,6 +195,46 @@ mod tests {
         assert_eq!((v4.kind, v4.code, v6.kind, v6.code), (3, 4, 2, 0));
         for header in [v4, v6] {
             assert_eq!((header.id.get(), header.sequence.get()), (0, 1450));
+        }
+    }
+
+    #[test]
+    fn errors_say_the_same_in_the_other_version() {
+        let said = |is_v4, kind, code, mtu: u32| {
+            let header = IcmpHeader {
+                kind,
+                code,
+                ..IcmpHeader::too_big(is_v4, mtu)
+            };
+            let other = header.in_other_family(is_v4)?;
+            Some((other.kind, other.code, other.sequence.get()))
+        };
+        for (v6, v4) in [
+            ((1, 0, 0), Some((3, 1, 0))),
+            ((1, 1, 0), Some((3, 10, 0))),
+            ((1, 3, 0), Some((3, 1, 0))),
+            ((1, 4, 0), Some((3, 3, 0))),
+            ((1, 7, 0), None),
+            ((2, 0, 1280), Some((3, 4, 1260))),
+            ((2, 0, 7), Some((3, 4, 0))),
+            ((2, 0, 70_000), Some((3, 4, 0xffff))),
+            ((3, 1, 0), Some((11, 1, 0))),
+            ((4, 1, 40), Some((3, 2, 0))),
+            ((4, 0, 40), None),
+        ] {
+            assert_eq!(said(false, v6.0, v6.1, v6.2), v4, "{v6:?}");
+        }
+        for (v4, v6) in [
+            ((3, 1, 0), Some((1, 0, 0))),
+            ((3, 2, 0), None),
+            ((3, 3, 0), Some((1, 4, 0))),
+            ((3, 4, 1400), Some((2, 0, 1420))),
+            ((3, 4, 0), Some((2, 0, 1280))),
+            ((3, 13, 0), Some((1, 1, 0))),
+            ((11, 0, 0), Some((3, 0, 0))),
+            ((12, 0, 0), None),
+        ] {
+            assert_eq!(said(true, v4.0, v4.1, v4.2), v6, "{v4:?}");
         }
     }
 

@@ -92,6 +92,16 @@ impl Ipv4Header {
         header
     }
 
+    /// The same for a packet that another host made.
+    #[inline(always)]
+    pub fn passed_on(mut self, tos: u8, ttl: u8) -> Self {
+        self.tos = tos;
+        self.ttl = ttl;
+        self.checksum = Be16::ZERO;
+        self.checksum = checksum::finish(self.sum());
+        self
+    }
+
     /// One's complement sum of the header without options, checksum included.
     #[inline(always)]
     pub fn sum(&self) -> u32 {
@@ -129,6 +139,9 @@ mod tests {
         assert_eq!(checksum::finish(HEADER.sum()), Be16::ZERO);
         let made = Ipv4Header::new(HEADER.source, HEADER.destination, ICMP, 8);
         assert_eq!(checksum::finish(made.sum()), Be16::ZERO);
+        let passed_on = made.passed_on(0xb8, 7);
+        assert_eq!((passed_on.tos, passed_on.ttl), (0xb8, 7));
+        assert_eq!(checksum::finish(passed_on.sum()), Be16::ZERO);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::Part;
 use crate::address::Address;
 use crate::bytes::{Be16, Be32};
+use crate::checksum;
 
 /// An IPv6 header (RFC 8200 section 3).
 #[repr(C)]
@@ -32,6 +33,9 @@ impl Ipv6Header {
     /// The hop limit of messages that no router may have passed on (RFC 4861 section 3.1).
     pub const FROM_LINK: u8 = 255;
 
+    /// Bits of the flow label, which lies behind the traffic class.
+    const CLASS_SHIFT: u32 = 20;
+
     /// Length of header and payload; `None` if the header is of another version, or contradicts
     /// `available`, the number of bytes from its start to the packet's end.
     #[inline(always)]
@@ -54,6 +58,29 @@ impl Ipv6Header {
             source,
             destination,
         }
+    }
+
+    /// The same for a packet that another host made.
+    #[inline(always)]
+    pub const fn passed_on(mut self, traffic_class: u8, hop_limit: u8) -> Self {
+        let class = (traffic_class as u32) << Self::CLASS_SHIFT;
+        self.version_class_label = Be32::new(self.version_class_label.get() | class);
+        self.hop_limit = hop_limit;
+        self
+    }
+
+    /// One's complement sum of the header.
+    #[inline(always)]
+    pub const fn sum(&self) -> u32 {
+        let sum = checksum::add_word(0, self.version_class_label) + self.payload_len.raw() as u32;
+        let sum = checksum::add_pair(sum, self.next, self.hop_limit);
+        checksum::add_address(checksum::add_address(sum, &self.source), &self.destination)
+    }
+
+    /// The traffic class, which is what IPv4 calls the type of service.
+    #[inline(always)]
+    pub const fn traffic_class(&self) -> u8 {
+        (self.version_class_label.get() >> Self::CLASS_SHIFT) as u8
     }
 }
 
@@ -137,6 +164,22 @@ mod tests {
             ..HEADER
         };
         assert_eq!(other.total_len(140), None);
+    }
+
+    #[test]
+    fn the_sum_is_that_of_the_bytes() {
+        // 6000:0000 0064 1140 fd6f:7263:6864::2 and ::3 of the same network.
+        let network = 0xfd6f + 0x7263 + 0x6864;
+        let sum = 0x6000 + 0x64 + 0x1140 + 2 * network + 2 + 3;
+        let folded = ((sum & 0xffff) + (sum >> 16)) as u16;
+        assert_eq!(checksum::fold(HEADER.sum()), folded.to_be());
+    }
+
+    #[test]
+    fn the_traffic_class_lies_between_version_and_label() {
+        let passed_on = HEADER.passed_on(0xb8, 7);
+        assert_eq!(passed_on.version_class_label.get(), 0x6b80_0000);
+        assert_eq!((passed_on.traffic_class(), passed_on.hop_limit), (0xb8, 7));
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub struct EthernetHeader {
 impl EthernetHeader {
     /// Length in bytes.
     pub const LEN: usize = size_of::<Self>();
+    /// Offset of the EtherType.
+    pub const ETHER_TYPE: usize = core::mem::offset_of!(Self, ether_type);
 }
 
 /// A UDP header (RFC 768).

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Backend, DesiredNetwork, Family, Frontend, OverlayNetwork, Pool, Vni};
+use super::{Backend, DesiredNetwork, Family, Frontend, OverlayNetwork, Pool, Protocol, Vni};
 use crate::ids::{NetworkId, NodeId, ServiceId};
 use crate::objects::service::{EndpointMode, PublishMode};
 use crate::objects::task::TaskOwner;
@@ -151,14 +151,16 @@ impl<'a> View<'a> {
     }
 
     /// Published ports lead to a task's address in its first network that has the client's
-    /// family. In host mode only the node's own tasks answer, and where there is none the port is
-    /// not taken at all. A port at one address of a host is of that address's family.
+    /// family, or one that the data plane can translate to. In host mode only the node's own tasks
+    /// answer, and where there is none the port is not taken at all. A port at one address of a
+    /// host is of that address's family.
     fn add_published(
         &mut self,
         service: &Service,
         options: &EndpointOptions,
         serving: &[&Arc<Task>],
     ) {
+        let families = self.families(service);
         for port in &service.endpoint.ports {
             let Some(published) = port.published else {
                 continue;
@@ -169,14 +171,17 @@ impl<'a> View<'a> {
                 .filter(|t| port.mode == PublishMode::Ingress || here(t))
                 .collect();
             let of_port = options.of_port(port);
-            for family in self.families(service) {
+            for family in Family::ALL {
                 let address = of_port.address.unwrap_or(family.unspecified());
+                let Some(served) = served_by(&families, family, port.protocol) else {
+                    continue;
+                };
                 if Family::of(address) != family {
                     continue;
                 }
                 let backends: BTreeSet<Backend> = tasks
                     .iter()
-                    .filter_map(|t| self.first_address(t, family))
+                    .filter_map(|t| self.first_address(t, served))
                     .map(|(vni, address)| Backend {
                         vni,
                         address,
@@ -201,11 +206,10 @@ impl<'a> View<'a> {
     }
 
     /// The families of which a service's tasks have addresses.
-    fn families(&self, service: &Service) -> impl Iterator<Item = Family> + use<> {
+    fn families(&self, service: &Service) -> BTreeSet<Family> {
         let networks = networks_of(self.state, &service.spec).into_iter();
         let known = networks.filter_map(|(id, _)| self.state.network(id));
-        let found: BTreeSet<Family> = known.flat_map(|network| network.families()).collect();
-        found.into_iter()
+        known.flat_map(|network| network.families()).collect()
     }
 
     /// A task's address of a family in the first of its networks that has one.
@@ -357,6 +361,16 @@ impl<'a> View<'a> {
         }
         addresses
     }
+}
+
+/// The family in which tasks that have `families` serve clients of one family. An association of
+/// SCTP names addresses in its messages, so it stays in its family.
+fn served_by(families: &BTreeSet<Family>, client: Family, protocol: Protocol) -> Option<Family> {
+    if families.contains(&client) {
+        return Some(client);
+    }
+    let other = families.first().copied();
+    other.filter(|_| protocol != Protocol::Sctp)
 }
 
 /// The tasks that stand in for the one which had `address`: not all of a large service for each

@@ -8,9 +8,9 @@ use crate::allocate;
 use crate::control;
 use crate::fixture::{Bench, on_network, service_spec, underlay};
 use crate::ids::{NetworkId, ServiceId};
-use crate::objects::Task;
 use crate::objects::node::NodeState;
 use crate::objects::service::{EndpointMode, PortConfig, PublishMode};
+use crate::objects::{ServiceSpec, Task};
 use crate::task_state::TaskState;
 
 /// Two nodes, a network, and a service `Web` of two running tasks on it.
@@ -321,6 +321,30 @@ fn a_port_in_ingress_mode_leads_to_all_tasks_on_every_node() {
         .collect();
     for node in [0, 1] {
         assert_eq!(at(&bench, node).frontends[&frontend].backends, expected);
+    }
+}
+
+#[test]
+fn clients_of_ipv6_are_led_to_tasks_that_have_ipv4_only() {
+    let (mut bench, _, id) = world();
+    let tasks = task_ips(&bench, &id);
+    for (protocol, expected) in [
+        (Protocol::Tcp, Some(&tasks)),
+        (Protocol::Udp, Some(&tasks)),
+        // Its messages name addresses.
+        (Protocol::Sctp, None),
+    ] {
+        publish(&mut bench, &id, PublishMode::Ingress);
+        let change = |spec: &mut ServiceSpec| spec.endpoint.ports[0].protocol = protocol;
+        bench.update(&id, change).unwrap();
+        let [v4, v6] = Family::ALL.map(|family| Frontend::Published {
+            protocol,
+            port: 8080,
+            address: family.unspecified(),
+        });
+        let desired = at(&bench, 0);
+        assert_eq!(backends(&desired, v4).as_ref(), Some(&tasks));
+        assert_eq!(backends(&desired, v6).as_ref(), expected, "{protocol:?}");
     }
 }
 

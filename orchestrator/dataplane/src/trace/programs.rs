@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use orch_core::network::{Family, Frontend, Pool, Protocol, Sources, Subnet, Vni};
-use orch_ebpf_common::DropReason;
+use orch_ebpf_common::{Address, DropReason};
 
 use super::{Answer, Cluster, Entry, Host, Outcome, Packet, Transport, to_backend};
 
@@ -191,8 +191,7 @@ impl<'a> Decision<'a> {
             return self.drop(step, DropReason::InternalNetwork);
         }
         if !self.is_local(destination) {
-            let own = |address: &&IpAddr| address.is_ipv4() == destination.is_ipv4();
-            let Some(source) = self.outside_address(own) else {
+            let Some(source) = self.outside_address(Family::of(destination)) else {
                 let step = "the host has no address of this family";
                 return self.drop(step, DropReason::NoSourceAddress);
             };
@@ -206,19 +205,17 @@ impl<'a> Decision<'a> {
         match self.published() {
             Some(pool) => {
                 // A task's address means nothing in the backend's network.
-                let packet = Packet {
-                    source: self.node,
-                    ..self.packet
-                };
-                self.published_port(pool, packet)
+                let source = self.outside_address(Family::of(destination));
+                self.published_port(pool, source)
             }
             None => self.end("it is the host's own address", Outcome::Host),
         }
     }
 
-    fn outside_address(&self, fits: impl Fn(&&IpAddr) -> bool) -> Option<IpAddr> {
-        let node = std::iter::once(&self.node);
-        node.chain(&self.host.addresses).find(fits).copied()
+    /// The address that stands for others outside their networks.
+    fn outside_address(&self, family: Family) -> Option<IpAddr> {
+        let mut own = std::iter::once(&self.node).chain(&self.host.addresses);
+        own.find(|address| Family::of(**address) == family).copied()
     }
 
     fn is_local(&self, address: IpAddr) -> bool {
@@ -242,7 +239,8 @@ impl<'a> Decision<'a> {
         at(destination).or_else(|| at(Family::of(destination).unspecified()))
     }
 
-    fn published_port(&mut self, pool: &Pool, packet: Packet) -> Vec<Outcome> {
+    /// A client that its tasks see as `source`.
+    fn published_port(&mut self, pool: &Pool, source: Option<IpAddr>) -> Vec<Outcome> {
         self.say(format!(
             "the port is published for service {}",
             pool.service
@@ -251,9 +249,31 @@ impl<'a> Decision<'a> {
             let step = format!("it does not take clients such as {}", self.packet.source);
             return self.drop(step, DropReason::SourceDenied);
         }
+        let family = Family::of(self.packet.destination);
+        let served = pool.backends.first().map(|task| Family::of(task.address));
+        let crosses = served.is_some_and(|served| served != family);
+        let source = match served {
+            Some(served) if crosses => self.outside_address(served),
+            _ => source,
+        };
+        let Some(source) = source else {
+            let step = "the host has no address that could stand for the client";
+            return self.drop(step, DropReason::NoSourceAddress);
+        };
+        if crosses {
+            self.say(format!(
+                "its tasks have no address of this family: {source} and one of the host's ports \
+                 stand for the client"
+            ));
+        }
         let by = match pool.affinity {
             Some(seconds) => format!("the same for a client within {seconds} s"),
+            None if crosses => "chosen by chance".to_owned(),
             None => "chosen by a hash that is the same on every host".to_owned(),
+        };
+        let packet = Packet {
+            source,
+            ..self.packet
         };
         self.lead_to(pool, &by, packet)
     }
@@ -333,7 +353,7 @@ impl<'a> Decision<'a> {
             return self.end(step, Outcome::Outside(self.packet));
         }
         match self.published() {
-            Some(pool) => self.published_port(pool, self.packet),
+            Some(pool) => self.published_port(pool, Some(self.packet.source)),
             None => self.end("nothing is published there", Outcome::Host),
         }
     }
@@ -384,11 +404,9 @@ impl<'a> Decision<'a> {
         match self.published() {
             Some(pool) => {
                 self.say("the socket hooks lead it to the host link");
-                let packet = Packet {
-                    source: self.node,
-                    ..self.packet
-                };
-                self.published_port(pool, packet)
+                let own = self.outside_address(Family::of(destination));
+                let host_link = Address::host_link(destination.is_ipv4()).into();
+                self.published_port(pool, own.or(Some(host_link)))
             }
             None => self.end("nothing is published there", Outcome::Host),
         }

@@ -1,7 +1,7 @@
 //! The desired state of a small cluster, and its way to the hosts of a lab.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use orch_core::ids::NetworkId;
 use orch_core::network::{
@@ -74,21 +74,38 @@ impl<'a> Cluster<'a> {
 
     /// Publishes the port for a task's address in the second network.
     pub fn publish_second(&mut self, protocol: Protocol, address: IpAddr) -> &mut Self {
-        let frontend = Frontend::Published {
-            protocol,
-            port: PUBLISHED,
-            address: Ipv4Addr::UNSPECIFIED.into(),
-        };
         let backend = Backend {
             vni: SECOND_VNI,
             address,
             port: Some(PORT),
         };
-        let pool = Pool {
-            backends: BTreeSet::from([backend]),
-            ..Pool::default()
+        self.publish_to_all(protocol, &BTreeSet::from([backend]))
+    }
+
+    /// Publishes the port for tasks that have IPv4 addresses only.
+    pub fn publish_v4(&mut self, protocol: Protocol, backends: &[&Container]) -> &mut Self {
+        let backend = |container: &&Container| Backend {
+            vni: VNI,
+            address: container.address,
+            port: Some(PORT),
         };
-        self.desired.frontends.insert(frontend, pool);
+        self.publish_to_all(protocol, &backends.iter().map(backend).collect())
+    }
+
+    /// Leads clients of both families to the same addresses.
+    fn publish_to_all(&mut self, protocol: Protocol, backends: &BTreeSet<Backend>) -> &mut Self {
+        for family in Family::ALL {
+            let frontend = Frontend::Published {
+                protocol,
+                port: PUBLISHED,
+                address: family.unspecified(),
+            };
+            let pool = Pool {
+                backends: backends.clone(),
+                ..Pool::default()
+            };
+            self.desired.frontends.insert(frontend, pool);
+        }
         self
     }
 

@@ -18,4 +18,5 @@ mod published;
 mod refusals;
 mod sizes;
 mod sockets;
+mod to_v4;
 mod upgrade;

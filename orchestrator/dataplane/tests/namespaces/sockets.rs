@@ -6,10 +6,10 @@ use std::os::fd::AsRawFd as _;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nix::sys::socket::sockopt::ReuseAddr;
+use nix::sys::socket::sockopt::{Ipv6V6Only, ReuseAddr};
 use nix::sys::socket::{
-    self, AddressFamily, Shutdown, SockFlag, SockType, SockaddrIn, bind, setsockopt, shutdown,
-    socket,
+    self, AddressFamily, Shutdown, SockFlag, SockType, SockaddrIn, SockaddrStorage, bind,
+    setsockopt, shutdown, socket,
 };
 
 use crate::lab::Namespace;
@@ -132,6 +132,20 @@ pub fn connect_from(
         bind(socket.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, local))?;
         let [a, b, c, d] = address.octets();
         socket::connect(socket.as_raw_fd(), &SockaddrIn::new(a, b, c, d, port))?;
+        Ok::<_, nix::Error>(TcpStream::from(socket))
+    })?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Connects from a socket that knows no IPv4, not even in mapped addresses.
+pub fn connect_v6only(namespace: &Namespace, address: IpAddr, port: u16) -> io::Result<TcpStream> {
+    let stream = namespace.run(|| {
+        let (family, flags) = (AddressFamily::Inet6, SockFlag::SOCK_CLOEXEC);
+        let socket = socket(family, SockType::Stream, flags, None)?;
+        setsockopt(&socket, Ipv6V6Only, &true)?;
+        let target = SockaddrStorage::from(SocketAddr::new(address, port));
+        socket::connect(socket.as_raw_fd(), &target)?;
         Ok::<_, nix::Error>(TcpStream::from(socket))
     })?;
     stream.set_read_timeout(Some(PATIENCE))?;
