@@ -23,6 +23,7 @@
 //! | `doctor` | what a host lacks |
 
 mod attachment;
+mod config;
 mod devices;
 mod diff;
 mod doctor;
@@ -49,12 +50,13 @@ pub mod trace;
 mod wanted;
 
 pub use attachment::Attachment;
+pub use config::{Config, TableSizes};
 pub use doctor::{Check, Purpose, Severity, doctor};
 pub use error::Error;
 pub use events::{FlowDecision, FlowEvent, FlowEvents};
 pub use flows::{FlowEntry, FlowExit, FlowOrigin, FlowState, FlowTables};
 pub use inspect::{Difference, Inspection, MapContent};
 pub use orch_ebpf_common::{DropReason, ServiceCounters};
-pub use plane::{Config, DataPlane, TableSizes};
+pub use plane::DataPlane;
 pub use probe::{Prober, Reached};
 pub use shown::protocol_name;
