@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use xtask::lab::{Host, host};
+use xtask::lab::{self, Host, host};
 use xtask::story::cluster::Task;
 use xtask::story::stage::Stage;
 use xtask::wait;
@@ -89,6 +89,47 @@ fn a_connection_a_drop_and_the_maps_can_be_seen() -> Result<()> {
                 .collect();
             ensure!(wrong.is_empty() && !maps.is_empty(), "{wrong:?}");
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn conversations_can_be_followed_as_they_begin_and_are_refused() -> Result<()> {
+    in_swarm(2, |stage| {
+        scene(stage)?;
+        let client = &stage.running("client", 1)?[0];
+        let web = &stage.running("web", 1)?[0];
+        let words = "flows --service web --follow --format json";
+        let mut follower = lab::orchctl(stage.cluster.host_of(client)?)
+            .words(words)
+            .background()?;
+        let mut until = |wanted: &str| -> Result<Value> {
+            loop {
+                let line = follower.line()?.context("the end of the flows")?;
+                let event: Value = serde_json::from_str(&line)?;
+                if event["Verdict"]
+                    .as_str()
+                    .is_some_and(|verdict| verdict.contains(wanted))
+                {
+                    return Ok(event);
+                }
+            }
+        };
+        // A connection after the other, so that some begin while they are followed.
+        let ask = "while true; do redis-cli -h web ping; sleep 0.1; done > /dev/null 2>&1 &";
+        stage.script(client, ask)?;
+        let opened = until("opened")?;
+        let address = web.addresses.values().next().context("an address")?;
+        ensure!(
+            opened["Service"] == "web" && opened["Backend"] == format!("{address}:6379"),
+            "{opened}"
+        );
+        stage.orchctl(stage.host(1)?, "service scale --detach web=0")?;
+        let refused = until("refused")?;
+        ensure!(
+            refused["Service"] == "web" && refused["Backend"] == "",
+            "{refused}"
+        );
         Ok(())
     })
 }
