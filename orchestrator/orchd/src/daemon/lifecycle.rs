@@ -338,9 +338,9 @@ impl Owner {
             joined_at: Some(own_address(plan.listen)),
         };
         self.dir.save(&stored).map_err(failed)?;
-        let credentials = Arc::new(credentials);
-        running.serve(listener, &credentials);
-        running.start_node(&stored, credentials);
+        let credentials = watch::Sender::new(Arc::new(credentials));
+        running.serve(listener, credentials.subscribe());
+        running.start_node(&self.dir, &stored, credentials);
         Ok(stored)
     }
 
@@ -392,7 +392,7 @@ impl Owner {
                 joined_at: Some(manager),
             };
             self.dir.save(&stored).map_err(failed)?;
-            Ok((stored, Arc::new(admitted.credentials)))
+            Ok((stored, admitted.credentials))
         };
         let (stored, credentials) = match joined.await {
             Ok(joined) => joined,
@@ -402,7 +402,8 @@ impl Owner {
             }
         };
         let mut running = Running::new(self.context.clone());
-        running.start_node(&stored, credentials);
+        let credentials = watch::Sender::new(Arc::new(credentials));
+        running.start_node(&self.dir, &stored, credentials);
         let ready = running.joined(JOIN_PATIENCE).await;
         self.runs(running, stored);
         if ready {

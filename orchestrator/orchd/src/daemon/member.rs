@@ -24,6 +24,7 @@ use crate::plugin::Driver;
 use crate::raft::{Raft, SoleManager};
 use crate::rpc::ClockOffset;
 use crate::rpc::link::{self, Link, LinkConfig};
+use crate::rpc::renewal::Renewer;
 use crate::rpc::{ManagerClient, server};
 
 /// Time that the tasks have to end.
@@ -118,7 +119,7 @@ impl Running {
         dir: &StateDir,
         membership: &StoredMembership,
     ) -> Result<Self, LifecycleError> {
-        let credentials = Arc::new(Credentials::load(&dir.certs())?);
+        let credentials = Credentials::load(&dir.certs())?;
         let mut running = Self::new(context);
         let started = running.start(dir, membership, credentials).await;
         if let Err(error) = started {
@@ -132,14 +133,15 @@ impl Running {
         &mut self,
         dir: &StateDir,
         membership: &StoredMembership,
-        credentials: Arc<Credentials>,
+        credentials: Credentials,
     ) -> Result<(), LifecycleError> {
+        let credentials = watch::Sender::new(Arc::new(credentials));
         if let Some(listen) = membership.listen {
             let listener = bind(listen).await?;
             self.start_manager(dir)?;
-            self.serve(listener, &credentials);
+            self.serve(listener, credentials.subscribe());
         }
-        self.start_node(membership, credentials);
+        self.start_node(dir, membership, credentials);
         Ok(())
     }
 
@@ -165,24 +167,29 @@ impl Running {
     }
 
     /// Serves the calls of nodes.
-    pub fn serve(&self, listener: TcpListener, credentials: &Arc<Credentials>) {
+    pub fn serve(&self, listener: TcpListener, credentials: watch::Receiver<Arc<Credentials>>) {
         let Some(manager) = self.manager.clone() else {
             return;
         };
-        let (credentials, stop) = (Arc::clone(credentials), self.stop.clone());
+        let stop = self.stop.clone();
         self.supervise("the node-to-node server", async move {
-            Ok(server::serve(listener, &credentials, manager, stop).await?)
+            Ok(server::serve(listener, credentials, manager, stop).await?)
         });
     }
 
-    /// Starts the link to the managers and the agent.
-    pub fn start_node(&mut self, membership: &StoredMembership, credentials: Arc<Credentials>) {
+    /// Starts the link to the managers, the agent, and what renews the certificate.
+    pub fn start_node(
+        &mut self,
+        dir: &StateDir,
+        membership: &StoredMembership,
+        credentials: watch::Sender<Arc<Credentials>>,
+    ) {
         let options = Arc::clone(&self.context.options);
         let data_path = membership.data_path_address;
         let describing = Arc::clone(&options);
         let addresses = membership.managers.iter().map(|(_, address)| *address);
         let config = LinkConfig {
-            credentials,
+            credentials: credentials.subscribe(),
             address: membership.node_address,
             managers: addresses.chain(membership.joined_at).collect(),
             describe: move || {
@@ -203,6 +210,16 @@ impl Running {
             managers,
             fault,
             clock,
+        });
+        let renewer = Renewer {
+            client: client.clone(),
+            credentials,
+            dir: dir.certs(),
+        };
+        let stop = self.stop.clone();
+        self.supervise("the renewal of the certificate", async move {
+            let renewing = stop.run_until_cancelled(renewer.run()).await;
+            Ok(renewing.unwrap_or(Ok(()))?)
         });
         let agent = AgentContext {
             node_id: membership.node_id.clone(),

@@ -14,7 +14,7 @@ use super::{Identity, PkiError, RootCertificate, role_name};
 /// Lifetime of the root: as Swarm's.
 const ROOT_LIFETIME: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 /// Certificates are valid from this long ago, for hosts whose clock is behind.
-const BACKDATE: Duration = Duration::from_secs(3600);
+pub(super) const BACKDATE: Duration = Duration::from_secs(3600);
 
 /// A certificate authority that can sign.
 pub struct CertificateAuthority {

@@ -1,6 +1,7 @@
 //! What a node proves itself with: its key, its certificate and the root it trusts.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -89,6 +90,12 @@ impl Credentials {
     /// The private key.
     pub(super) fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(self.key.clone_key())
+    }
+
+    /// From when to when the certificate is meant to be used.
+    pub fn lifetime(&self) -> Result<Range<SystemTime>, PkiError> {
+        let validity = super::validity("node certificate", &self.certificate)?;
+        Ok(validity.start + ca::BACKDATE..validity.end)
     }
 
     /// Refuses certificates whose time is over.

@@ -10,7 +10,8 @@ pub mod tls;
 pub mod token;
 
 use std::fmt;
-use std::time::SystemTime;
+use std::ops::Range;
+use std::time::{Duration, SystemTime};
 
 use num_bigint::BigUint;
 use orch_core::ids::{ClusterId, InvalidId, NodeId};
@@ -233,6 +234,17 @@ fn parse_certificate<'a>(
         Ok(_) => Err(PkiError::malformed(what, "there is something behind it")),
         Err(e) => Err(PkiError::malformed(what, e)),
     }
+}
+
+/// When a certificate begins and ends to be valid.
+fn validity(what: &'static str, der: &CertificateDer<'_>) -> Result<Range<SystemTime>, PkiError> {
+    let certificate = parse_certificate(what, der)?;
+    let moment = |time: ASN1Time| {
+        let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    };
+    let validity = certificate.validity();
+    Ok(moment(validity.not_before)..moment(validity.not_after))
 }
 
 fn check_validity(

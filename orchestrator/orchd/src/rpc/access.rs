@@ -30,6 +30,7 @@ const ANY_MEMBER: Access = Access::Members(&[Role::Worker, Role::Manager]);
 /// Method → who may call it.
 pub(super) const TABLE: &[(&str, Access)] = &[
     ("/orch.node.v1.Ca/IssueCertificate", Access::Anyone),
+    ("/orch.node.v1.Ca/RenewCertificate", ANY_MEMBER),
     ("/orch.node.v1.Dispatcher/Session", ANY_MEMBER),
     ("/orch.node.v1.Dispatcher/Heartbeat", ANY_MEMBER),
     ("/orch.node.v1.Dispatcher/ReportTasks", ANY_MEMBER),

@@ -1,4 +1,5 @@
-//! The certificate authority's call: a host with a join token becomes a node.
+//! The certificate authority's calls: a host with a join token becomes a node, and a node stays
+//! one.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -9,9 +10,13 @@ use orch_core::ids::NodeId;
 use orch_core::objects::Cluster;
 use orch_core::objects::node::{Availability, Role};
 use orch_core::store::{State, Tx};
-use orch_proto::{IssueCertificateRequest, IssueCertificateResponse, ca_server};
+use orch_proto::{
+    IssueCertificateRequest, IssueCertificateResponse, RenewCertificateRequest,
+    RenewCertificateResponse, ca_server,
+};
 use tonic::{Request, Response, Status};
 
+use super::access::Peer;
 use super::{clock, wire};
 use crate::manager::ManagerHandle;
 use crate::pki::ca::CertificateAuthority;
@@ -83,6 +88,15 @@ fn address_ranges(state: &State) -> BTreeSet<IpNet> {
     pools.chain(given).copied().collect()
 }
 
+/// A certificate for the key of a request, DER.
+fn sign(cluster: &Cluster, csr: &[u8], identity: &Identity) -> Result<Vec<u8>, Status> {
+    let lifetime = cluster.spec.node_cert_expiry;
+    let certificate = CertificateAuthority::open(&cluster.root_ca)
+        .and_then(|authority| authority.issue(csr, identity, lifetime, SystemTime::now()))
+        .map_err(cannot_sign)?;
+    Ok(certificate.to_vec())
+}
+
 fn refused(error: ControlError) -> Status {
     wire::write_refused(error.into())
 }
@@ -135,14 +149,8 @@ impl ca_server::Ca for Ca {
             role,
             cluster: cluster.id.clone(),
         };
-        let certificate = CertificateAuthority::open(&cluster.root_ca)
-            .and_then(|authority| {
-                let lifetime = cluster.spec.node_cert_expiry;
-                authority.issue(&request.csr, &identity, lifetime, SystemTime::now())
-            })
-            .map_err(cannot_sign)?;
         response.node_id = identity.node.to_string();
-        response.certificate = certificate.to_vec();
+        response.certificate = sign(cluster, &request.csr, &identity)?;
         let node = identity.node.clone();
         self.manager
             .write(move |tx| admit(tx, &identity, &token, availability))
@@ -150,5 +158,23 @@ impl ca_server::Ca for Ca {
             .map_err(wire::write_refused)?;
         tracing::info!(%node, ?role, "a node joined");
         Ok(Response::new(response))
+    }
+
+    async fn renew_certificate(
+        &self,
+        request: Request<RenewCertificateRequest>,
+    ) -> Result<Response<RenewCertificateResponse>, Status> {
+        let known = Peer::of(&request)?;
+        let state = self.manager.state();
+        let removed = || Status::permission_denied("this node was removed from the swarm");
+        let node = state.node(&known.node).ok_or_else(removed)?;
+        let cluster = state.cluster().ok_or_else(removed)?;
+        let identity = Identity {
+            role: node.spec.role,
+            ..known
+        };
+        let certificate = sign(cluster, &request.into_inner().csr, &identity)?;
+        tracing::info!(node = %identity.node, "a node's certificate was renewed");
+        Ok(Response::new(RenewCertificateResponse { certificate }))
     }
 }

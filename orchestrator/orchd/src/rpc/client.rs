@@ -15,8 +15,8 @@ use orch_proto::ca_client::CaClient;
 use orch_proto::dispatcher_client::DispatcherClient;
 use orch_proto::{
     AcknowledgeRequest, AttachRequest, DetachRequest, HeartbeatRequest, IssueCertificateRequest,
-    IssueCertificateResponse, LeaveRequest, NameAttachmentRequest, ReportPortsRequest,
-    ReportTasksRequest, SyncAttachmentsRequest,
+    IssueCertificateResponse, LeaveRequest, NameAttachmentRequest, RenewCertificateRequest,
+    ReportPortsRequest, ReportTasksRequest, SyncAttachmentsRequest,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -60,13 +60,17 @@ impl ManagerClient {
     }
 
     /// The connection, once there is one.
-    async fn connected(&self, patience: Duration) -> Result<DispatcherClient<Channel>, RpcError> {
+    async fn channel(&self, patience: Duration) -> Result<Channel, RpcError> {
         let mut channel = self.channel.clone();
         let connected = tokio::time::timeout(patience, channel.wait_for(Option::is_some));
         match connected.await {
-            Ok(Ok(channel)) => channel.clone().map(dispatcher).ok_or(RpcError::NoManager),
+            Ok(Ok(channel)) => channel.clone().ok_or(RpcError::NoManager),
             Ok(Err(_)) | Err(_) => Err(RpcError::NoManager),
         }
+    }
+
+    async fn connected(&self, patience: Duration) -> Result<DispatcherClient<Channel>, RpcError> {
+        self.channel(patience).await.map(dispatcher)
     }
 
     async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
@@ -173,6 +177,27 @@ impl ManagerClient {
             SystemTime::now(),
             answer.time_ms,
         ))
+    }
+
+    /// Asks for a certificate that takes the place of `credentials`, for a key of its own.
+    pub(super) async fn renew(&self, credentials: &Credentials) -> Result<Credentials, RpcError> {
+        let key = NodeKey::generate()?;
+        let request = RenewCertificateRequest {
+            csr: key.request()?,
+        };
+        let mut client = CaClient::new(self.channel(CALL_TIMEOUT).await?);
+        let answer =
+            in_time(async { Ok(client.renew_certificate(request).await?.into_inner()) }).await?;
+        let certificate = CertificateDer::from(answer.certificate);
+        let renewed = Credentials::new(&key, certificate, credentials.root().clone())?;
+        renewed.check_validity(SystemTime::now())?;
+        if renewed.identity().node != credentials.identity().node {
+            let other = &renewed.identity().node;
+            return Err(RpcError::BadAnswer(format!(
+                "a certificate of node {other}"
+            )));
+        }
+        Ok(renewed)
     }
 
     /// Says good-bye.

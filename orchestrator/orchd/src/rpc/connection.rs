@@ -5,17 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 use super::RpcError;
-use crate::pki::tls;
+use crate::pki::credentials::Credentials;
+use crate::pki::{PkiError, tls};
 
 /// Time for TCP and TLS to connect.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,14 +27,47 @@ const HANDSHAKES: usize = 64;
 
 type Accepted = Result<server::TlsStream<TcpStream>, io::Error>;
 
+/// What a server shows to those who connect.
+pub(super) struct Identification {
+    credentials: watch::Receiver<Arc<Credentials>>,
+    acceptor: TlsAcceptor,
+}
+
+impl Identification {
+    /// The latest of `credentials`, whenever somebody connects.
+    pub(super) fn new(
+        mut credentials: watch::Receiver<Arc<Credentials>>,
+    ) -> Result<Self, PkiError> {
+        let first = Arc::clone(&credentials.borrow_and_update());
+        Ok(Self {
+            credentials,
+            acceptor: acceptor(&first)?,
+        })
+    }
+
+    fn latest(&mut self) -> TlsAcceptor {
+        if let Ok(true) = self.credentials.has_changed() {
+            let latest = Arc::clone(&self.credentials.borrow_and_update());
+            match acceptor(&latest) {
+                Ok(acceptor) => self.acceptor = acceptor,
+                Err(error) => tracing::error!(%error, "the old certificate is shown on"),
+            }
+        }
+        self.acceptor.clone()
+    }
+}
+
+fn acceptor(credentials: &Credentials) -> Result<TlsAcceptor, PkiError> {
+    Ok(TlsAcceptor::from(Arc::new(tls::server(credentials)?)))
+}
+
 /// Accepts connections and shakes hands until `stop`.
 pub(super) fn accept(
     listener: TcpListener,
-    config: ServerConfig,
+    mut identification: Identification,
     stop: CancellationToken,
 ) -> ReceiverStream<Accepted> {
     let (out, accepted) = mpsc::channel(HANDSHAKES);
-    let acceptor = TlsAcceptor::from(Arc::new(config));
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     tokio::spawn(async move {
         loop {
@@ -53,7 +87,7 @@ pub(super) fn accept(
             let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
                 return;
             };
-            let (acceptor, out) = (acceptor.clone(), out.clone());
+            let (acceptor, out) = (identification.latest(), out.clone());
             tokio::spawn(async move {
                 let shaken = tokio::time::timeout(CONNECT_TIMEOUT, shake(acceptor, stream)).await;
                 drop(permit);

@@ -51,8 +51,8 @@ pub struct NodeLink {
 
 /// What a link is opened with.
 pub struct LinkConfig<D> {
-    /// What this node proves itself with.
-    pub credentials: Arc<Credentials>,
+    /// What this node proves itself with; connections are made with the latest.
+    pub credentials: watch::Receiver<Arc<Credentials>>,
     /// Its address in the underlay.
     pub address: IpAddr,
     /// Managers to begin with; later ones come from the managers themselves.
@@ -189,7 +189,8 @@ where
 
     /// One session, from the connection to its end.
     async fn hold(&self, manager: &str, opened: &mut bool) -> Result<(), RpcError> {
-        let tls = tls::client(&self.config.credentials)?;
+        let credentials = Arc::clone(&self.config.credentials.borrow());
+        let tls = tls::client(&credentials)?;
         let (channel, _) = connection::connect(manager, tls).await?;
         let description = (self.config.describe)()
             .await

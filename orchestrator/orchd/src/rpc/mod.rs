@@ -17,6 +17,7 @@ mod clock;
 mod connection;
 mod dispatcher;
 pub mod link;
+pub mod renewal;
 pub mod server;
 #[cfg(test)]
 mod tests;

@@ -1,30 +1,34 @@
 //! A manager's side: serves the calls of nodes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use orch_proto::ca_server::CaServer;
 use orch_proto::dispatcher_server::DispatcherServer;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::access::{Access, GuardLayer, TABLE};
 use super::ca::Ca;
+use super::connection::Identification;
 use super::dispatcher::Dispatcher;
 use super::{connection, wire};
 use crate::manager::ManagerHandle;
+use crate::pki::PkiError;
 use crate::pki::credentials::Credentials;
-use crate::pki::{PkiError, tls};
 
 /// Connections that are silent so long are probed.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Time that open calls have to end when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Serves on `listener` until `stop`.
+/// Serves on `listener` until `stop`. New connections are shown the latest credentials; those that
+/// there are go on.
 pub async fn serve(
     listener: TcpListener,
-    credentials: &Credentials,
+    credentials: watch::Receiver<Arc<Credentials>>,
     manager: ManagerHandle,
     stop: CancellationToken,
 ) -> Result<(), PkiError> {
@@ -35,11 +39,11 @@ pub async fn serve(
 pub(super) async fn serve_with(
     table: &'static [(&'static str, Access)],
     listener: TcpListener,
-    credentials: &Credentials,
+    credentials: watch::Receiver<Arc<Credentials>>,
     manager: ManagerHandle,
     stop: CancellationToken,
 ) -> Result<(), PkiError> {
-    let incoming = connection::accept(listener, tls::server(credentials)?, stop.clone());
+    let incoming = connection::accept(listener, Identification::new(credentials)?, stop.clone());
     let dispatcher = DispatcherServer::new(Dispatcher::new(manager.clone(), stop.clone()))
         .max_decoding_message_size(wire::MAX_MESSAGE)
         .max_encoding_message_size(wire::MAX_MESSAGE);

@@ -20,6 +20,7 @@ use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use rustls::ClientConfig;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Code;
@@ -75,10 +76,10 @@ impl Server {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let credentials = credentials(&root);
+        let credentials = lasting(credentials(&root));
         let (handle, stop) = (manager.handle.clone(), manager.stop.clone());
         tokio::spawn(async move {
-            server::serve_with(table, listener, &credentials, handle, stop)
+            server::serve_with(table, listener, credentials, handle, stop)
                 .await
                 .unwrap();
         });
@@ -116,6 +117,11 @@ impl Server {
             Ok(()) | Err(_) => None,
         }
     }
+}
+
+/// Credentials that nobody renews.
+fn lasting(credentials: Credentials) -> watch::Receiver<Arc<Credentials>> {
+    watch::channel(Arc::new(credentials)).1
 }
 
 fn member(root: &RootCa, node: u128, role: Role) -> Credentials {

@@ -1,6 +1,10 @@
 //! A node and its manager: assignments, reports, and whom a node believes.
 
+use orch_proto::HeartbeatRequest;
+
 use super::*;
+use crate::rpc::client::dispatcher as link_client;
+use crate::rpc::renewal::Renewer;
 
 fn in_force(version: u64) -> Acknowledgement {
     Acknowledgement {
@@ -13,8 +17,15 @@ fn link_config(
     credentials: Credentials,
     manager: SocketAddr,
 ) -> LinkConfig<impl Fn() -> std::future::Ready<Result<NodeDescription, RpcError>>> {
+    link_with(lasting(credentials), manager)
+}
+
+fn link_with(
+    credentials: watch::Receiver<Arc<Credentials>>,
+    manager: SocketAddr,
+) -> LinkConfig<impl Fn() -> std::future::Ready<Result<NodeDescription, RpcError>>> {
     LinkConfig {
-        credentials: Arc::new(credentials),
+        credentials,
         address: "127.0.0.2".parse().unwrap(),
         managers: vec![manager],
         describe: || {
@@ -217,8 +228,9 @@ async fn a_link_survives_a_manager_that_goes_away() {
         let listener = TcpListener::bind(address).await.unwrap();
         let credentials = member(&root, MANAGER, Role::Manager);
         let (handle, token) = (manager.handle.clone(), serving.clone());
+        let credentials = lasting(credentials);
         let server =
-            tokio::spawn(async move { server::serve(listener, &credentials, handle, token).await });
+            tokio::spawn(async move { server::serve(listener, credentials, handle, token).await });
         // The call waits for the connection.
         link.client.acknowledge(&in_force(1)).await.unwrap();
         serving.cancel();
@@ -228,5 +240,82 @@ async fn a_link_survives_a_manager_that_goes_away() {
             .await
             .expect("the link notices");
     }
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_while_the_session_goes_on() {
+    let server = Server::start(TABLE).await;
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    // Nine tenths of its life are over.
+    let signed = SystemTime::now() - YEAR.mul_f64(0.9);
+    let old = issue(&server.root, CLUSTER, WORKER, Role::Worker, signed, YEAR);
+    let end = old.lifetime().unwrap().end;
+    let credentials = watch::Sender::new(Arc::new(old));
+    let mut latest = credentials.subscribe();
+    let config = link_with(credentials.subscribe(), server.address);
+    let link = link::open(config, &tasks, &stop);
+    let mut first = link.node.assignments.clone();
+    first.wait_for(Option::is_some).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let renewer = Renewer {
+        client: link.client.clone(),
+        credentials,
+        dir: dir.path().to_owned(),
+    };
+    tasks.spawn(stop.clone().run_until_cancelled_owned(renewer.run()));
+    tokio::select! {
+        () = link.client.disconnected() => panic!("the connection ended"),
+        changed = latest.changed() => changed.unwrap(),
+    }
+    let renewed = Arc::clone(&latest.borrow());
+    assert!(renewed.lifetime().unwrap().end > end);
+    assert_eq!(renewed.identity().node, NodeId::from_random(WORKER));
+    assert_eq!(renewed.identity().role, Role::Worker);
+    let kept = Credentials::load(dir.path()).unwrap();
+    assert_eq!(kept.lifetime().unwrap(), renewed.lifetime().unwrap());
+    let heartbeat = "/orch.node.v1.Dispatcher/Heartbeat";
+    let config = tls::client(&kept).unwrap();
+    assert_eq!(
+        server.refusal(config, heartbeat).await,
+        Some(Code::NotFound)
+    );
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_manager_shows_its_latest_certificate_and_keeps_its_connections() {
+    let root = new_root(SystemTime::now()).unwrap();
+    let digest = RootCertificate::from_pem(&root.certificate_pem)
+        .unwrap()
+        .digest();
+    let manager = TestManager::start(root.clone(), new_tokens(digest)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let credentials = watch::Sender::new(Arc::new(member(&root, MANAGER, Role::Manager)));
+    let (handle, stop) = (manager.handle.clone(), CancellationToken::new());
+    tokio::spawn(server::serve(
+        listener,
+        credentials.subscribe(),
+        handle,
+        stop.clone(),
+    ));
+    let connect = async || {
+        let config = tls::client(&member(&root, MANAGER, Role::Manager)).unwrap();
+        connection::connect(&address, config).await.unwrap()
+    };
+    let (channel, before) = connect().await;
+    let second = member(&root, MANAGER, Role::Manager);
+    credentials.send_replace(Arc::new(second));
+    let (_, after) = connect().await;
+    assert_ne!(before[0], after[0]);
+    assert_eq!(before[1], after[1], "the root stays");
+    // A call on the old connection gets as far as the service.
+    let mut client = link_client(channel);
+    let unknown = client
+        .heartbeat(HeartbeatRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
     stop.cancel();
 }
