@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-use orch_core::network::{Backend, DesiredNetwork, Protocol, Vni};
-use orch_ebpf_common::DropReason;
+use orch_core::network::{Backend, DesiredNetwork, Family, Protocol, Vni};
+use orch_ebpf_common::{Address, DropReason};
 
 /// A trace ends after this many hosts: nothing has a longer way.
 const MAX_HOPS: usize = 256;
@@ -137,8 +137,34 @@ pub enum Answer {
     HostUnreachable,
 }
 
+impl Host {
+    /// Its address of a family: that for tunnels, `node`, if it is one.
+    fn address(&self, node: IpAddr, family: Family) -> Option<IpAddr> {
+        let mut own = std::iter::once(&node).chain(&self.addresses);
+        own.find(|address| Family::of(**address) == family).copied()
+    }
+
+    /// A packet of a process of the host `node`, which people name by one of its addresses,
+    /// whatever family it speaks.
+    fn sends(&self, node: IpAddr, packet: Packet) -> Packet {
+        let family = Family::of(packet.destination);
+        if Family::of(packet.source) == family {
+            return packet;
+        }
+        let host_link = Address::host_link(family == Family::V4).into();
+        Packet {
+            source: self.address(node, family).unwrap_or(host_link),
+            ..packet
+        }
+    }
+}
+
 /// Follows a packet from where it is first seen, the host `node`.
 pub fn trace(cluster: &Cluster, node: IpAddr, sender: Sender, packet: Packet) -> Vec<Hop> {
+    let packet = match (sender, cluster.hosts.get(&node)) {
+        (Sender::Process, Some(host)) => host.sends(node, packet),
+        _ => packet,
+    };
     let mut waiting = vec![(node, Entry::of(sender), packet)];
     let mut hops: Vec<Hop> = Vec::new();
     while let Some((node, entry, packet)) = waiting.pop() {

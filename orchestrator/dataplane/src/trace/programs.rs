@@ -214,8 +214,7 @@ impl<'a> Decision<'a> {
 
     /// The address that stands for others outside their networks.
     fn outside_address(&self, family: Family) -> Option<IpAddr> {
-        let mut own = std::iter::once(&self.node).chain(&self.host.addresses);
-        own.find(|address| Family::of(**address) == family).copied()
+        self.host.address(self.node, family)
     }
 
     fn is_local(&self, address: IpAddr) -> bool {

@@ -124,6 +124,32 @@ fn a_published_port_is_followed_from_a_task_through_another_host() {
 }
 
 #[test]
+fn a_host_that_is_named_by_one_family_speaks_the_other_too() {
+    let mut cluster = cluster();
+    let host = cluster.hosts.get_mut(&node(1)).unwrap();
+    host.addresses.insert(ip("2001:db8::1"));
+    let pool = host.desired.frontends[&published()].clone();
+    let of_v6 = Frontend::Published {
+        protocol: Protocol::Tcp,
+        port: 8080,
+        address: Family::V6.unspecified(),
+    };
+    host.desired.frontends.insert(of_v6, pool);
+    let packet = tcp("192.0.2.1", "::1", 8080);
+    let hops = trace(&cluster, node(1), Sender::Process, packet);
+    assert_eq!(
+        way(&hops),
+        [
+            (node(1), "host_ingress", vec!["delivered", "tunnelled"]),
+            (node(2), "overlay_ingress", vec!["delivered"]),
+        ]
+    );
+    assert_eq!(hops[0].packet.source, ip("2001:db8::1"));
+    // The tasks have IPv4 only.
+    assert_eq!(hops[1].packet.source, node(1));
+}
+
+#[test]
 fn the_longest_range_decides_who_may_come() {
     let mut cluster = cluster();
     for host in cluster.hosts.values_mut() {
