@@ -3,6 +3,7 @@
 //! `cargo xtask test e2e` builds what they need and runs them as root, one after the other.
 
 mod bad_input;
+mod disk;
 mod engine_restart;
 mod harness;
 mod joining;

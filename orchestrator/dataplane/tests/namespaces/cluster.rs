@@ -130,24 +130,14 @@ impl<'a> Cluster<'a> {
     /// Sets the backends of the published port.
     pub fn publish(&mut self, protocol: Protocol, backends: &[&Container]) -> &mut Self {
         for family in Family::ALL {
-            self.publish_for(family, protocol, backends);
+            let frontend = Frontend::Published {
+                protocol,
+                port: PUBLISHED,
+                address: family.unspecified(),
+            };
+            self.frontend(frontend, backends, Some(PORT));
         }
         self
-    }
-
-    /// The same for clients of one family only.
-    pub fn publish_for(
-        &mut self,
-        family: Family,
-        protocol: Protocol,
-        backends: &[&Container],
-    ) -> &mut Self {
-        let frontend = Frontend::Published {
-            protocol,
-            port: PUBLISHED,
-            address: family.unspecified(),
-        };
-        self.frontend(frontend, backends, Some(PORT))
     }
 
     /// Sets the backends of the published TCP port on one address alone.

@@ -21,7 +21,7 @@ use crate::manager::{self, ManagerHandle};
 use crate::netplane::NetPlane;
 use crate::pki::credentials::Credentials;
 use crate::plugin::Driver;
-use crate::raft::{Raft, SoleManager};
+use crate::raft::{Raft, Room, SoleManager};
 use crate::rpc::ClockOffset;
 use crate::rpc::link::{self, Link, LinkConfig};
 use crate::rpc::renewal::Renewer;
@@ -147,7 +147,8 @@ impl Running {
 
     /// Starts raft and the manager on the log in the state folder.
     pub fn start_manager(&mut self, dir: &StateDir) -> Result<ManagerHandle, LifecycleError> {
-        let (raft, member) = Raft::start(&dir.raft(), SoleManager, self.stop.clone())
+        let log = dir.raft();
+        let (raft, member) = Raft::start(&log, Room::of(&log), SoleManager, self.stop.clone())
             .map_err(|e| failed("cannot start raft", e))?;
         let failures = self.context.failures.clone();
         self.tasks.spawn(async move {

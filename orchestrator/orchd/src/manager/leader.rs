@@ -32,6 +32,8 @@ const GROUP: usize = 64;
 const MAX_PASSES: u32 = 200;
 /// Pause before such a reconciliation is tried again.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before it is tried again when there was no room on the disk.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after a commit failed, before leading on.
 const FAILED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -150,6 +152,13 @@ impl Term {
         self.dirty = true;
     }
 
+    /// Leaves off reconciling for a while.
+    fn pause(&mut self, pause: Duration) {
+        self.dirty = false;
+        self.passes = 0;
+        self.wake_at = Some(now() + pause);
+    }
+
     /// How long nothing can happen by itself.
     fn idle_for(&self) -> Duration {
         let wake_in = self.wake_at.map(|at| at.since(now()));
@@ -226,14 +235,16 @@ impl Leader {
             term.passes = 0;
             return Ok(());
         }
-        term.replace(self.raft.propose(&outcome.changes).await?);
+        if let Some(error) = self.commit(term, &outcome.changes).await? {
+            tracing::warn!(%error, "reconciliation waits");
+            term.pause(NO_ROOM_PAUSE);
+            return Ok(());
+        }
         term.passes += 1;
         if term.passes >= MAX_PASSES {
             let passes = term.passes;
             tracing::error!(passes, "reconciliation does not settle; pausing it");
-            term.dirty = false;
-            term.passes = 0;
-            term.wake_at = Some(now() + UNSETTLED_PAUSE);
+            term.pause(UNSETTLED_PAUSE);
         }
         Ok(())
     }
@@ -266,21 +277,33 @@ impl Leader {
             };
         }
         let outcome = self.commit(term, &changes).await;
+        let told = match &outcome {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) | Err(error) => Err(WriteError::Unavailable(error.to_string())),
+        };
         for complete in completions {
-            complete(
-                outcome
-                    .clone()
-                    .map_err(|e| WriteError::Unavailable(e.to_string())),
-            );
+            complete(told.clone());
         }
-        outcome
+        outcome.map(drop)
     }
 
-    async fn commit(&self, term: &mut Term, changes: &[Change]) -> Result<(), ProposeError> {
-        if !changes.is_empty() {
-            term.replace(self.raft.propose(changes).await?);
+    /// Commits changes; returns why not if that says nothing about who leads: there is no room.
+    async fn commit(
+        &self,
+        term: &mut Term,
+        changes: &[Change],
+    ) -> Result<Option<ProposeError>, ProposeError> {
+        if changes.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        match self.raft.propose(changes).await {
+            Ok(state) => {
+                term.replace(state);
+                Ok(None)
+            }
+            Err(error @ ProposeError::NoRoom { .. }) => Ok(Some(error)),
+            Err(error) => Err(error),
+        }
     }
 
     /// A moment that was waited for has come: expire sessions, reconcile what time brings.
@@ -296,15 +319,22 @@ impl Leader {
         }
         let state = term.state.clone();
         let mut tx = Tx::new(&state, now, &mut self.entropy);
-        for node in expired {
-            term.live.remove(&node);
-            match control::set_node_state(&mut tx, &node, NodeState::Down, "heartbeat failure") {
+        for node in &expired {
+            term.live.remove(node);
+            match control::set_node_state(&mut tx, node, NodeState::Down, "heartbeat failure") {
                 Ok(()) => tracing::warn!(%node, "the node missed its heartbeats"),
                 Err(error) => tracing::debug!(%node, %error, "an expired node is gone"),
             }
         }
         let changes = tx.into_changes();
-        self.commit(term, &changes).await
+        if let Some(error) = self.commit(term, &changes).await? {
+            tracing::warn!(%error, "nodes that are gone are not marked as such yet");
+            let now = term.elapsed();
+            for node in expired {
+                term.sessions.expect(node, now);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The loop on real raft with a real log.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use orch_core::control::{self, InitCluster};
@@ -12,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::raft::{Raft, RaftError, SoleManager};
+use crate::raft::{Raft, RaftError, Room, SoleManager};
 
 /// The first manager's node id.
 pub(crate) const MANAGER: u128 = 100;
@@ -23,6 +25,8 @@ pub(crate) const CLUSTER: u128 = 1;
 pub(crate) struct TestManager {
     pub(crate) handle: ManagerHandle,
     pub(crate) stop: CancellationToken,
+    /// Free bytes on the disk of the log.
+    free: Arc<AtomicU64>,
     raft: JoinHandle<Result<(), RaftError>>,
     dir: tempfile::TempDir,
 }
@@ -62,11 +66,15 @@ impl TestManager {
     fn on(dir: tempfile::TempDir) -> Self {
         let stop = CancellationToken::new();
         let log = dir.path().join("raft");
-        let (raft, task) = Raft::start(&log, SoleManager, stop.clone()).unwrap();
+        let free = Arc::new(AtomicU64::new(u64::MAX));
+        let left = Arc::clone(&free);
+        let room = Room::by(move || Some(left.load(Ordering::Relaxed)));
+        let (raft, task) = Raft::start(&log, room, SoleManager, stop.clone()).unwrap();
         let (handle, _) = spawn(raft, stop.clone());
         Self {
             handle,
             stop,
+            free,
             raft: task,
             dir,
         }
@@ -193,6 +201,34 @@ async fn of_two_updates_of_one_version_in_one_group_the_second_is_refused() {
         .cloned()
         .unwrap();
     assert_eq!(node.spec.name.as_deref(), Some("first"));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_changes_until_there_is_room() {
+    let manager = TestManager::plain().await;
+    let before = manager.handle.state();
+    manager.free.store(3 << 20, Ordering::Relaxed);
+    let refused = manager.handle.write(admit(1)).await.unwrap_err();
+    assert!(refused.to_string().contains("has 3 MiB left"), "{refused}");
+    assert_eq!(manager.handle.state(), before);
+    // Its sessions outlive that: the manager goes on leading.
+    let opened = SessionEvent::Opened {
+        node: NodeId::from_random(MANAGER),
+        session: "s".to_owned(),
+    };
+    manager.handle.session(opened).await;
+    manager.handle.write(admit(1)).await.unwrap_err();
+    let (reply, alive) = oneshot::channel();
+    let beat = SessionEvent::Beat {
+        node: NodeId::from_random(MANAGER),
+        session: "s".to_owned(),
+        alive: reply,
+    };
+    manager.handle.session(beat).await;
+    assert_eq!(alive.await, Ok(true));
+    manager.free.store(u64::MAX, Ordering::Relaxed);
+    manager.handle.write(admit(1)).await.unwrap();
+    assert_eq!(manager.handle.state().nodes().count(), 2);
 }
 
 #[tokio::test]

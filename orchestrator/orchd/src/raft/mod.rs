@@ -8,6 +8,7 @@
 mod driver;
 mod log;
 mod record;
+mod room;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use log::Log;
+pub use room::Room;
 pub use transport::{SoleManager, Transport};
 
 /// The log cannot be read or written.
@@ -102,6 +104,17 @@ pub enum ProposeError {
     /// The member is stopping.
     #[error("the manager is stopping")]
     Stopping,
+    /// The disk is nearly full.
+    #[error(
+        "the disk of this manager's state folder has {free} MiB left: the swarm takes no changes \
+         until {reserve} MiB are free"
+    )]
+    NoRoom {
+        /// What is free, in MiB.
+        free: u64,
+        /// What must be, in MiB.
+        reserve: u64,
+    },
     /// The changes cannot be encoded.
     #[error("the change cannot be written: {0}")]
     Encoding(String),
@@ -118,6 +131,7 @@ pub struct Raft {
     proposals: mpsc::Sender<Proposal>,
     state: watch::Receiver<State>,
     leadership: watch::Receiver<Leadership>,
+    room: Room,
 }
 
 impl Raft {
@@ -126,10 +140,11 @@ impl Raft {
         Log::found(dir, member, record::encode(&State::default())?).map(drop)
     }
 
-    /// Starts the member whose log is in `dir`. The task ends when `stop` is cancelled, or with
-    /// an error after which the process must not go on.
+    /// Starts the member whose log is in `dir`, where there has to be `room` for changes. The task
+    /// ends when `stop` is cancelled, or with an error after which the process must not go on.
     pub fn start(
         dir: &Path,
+        room: Room,
         transport: impl Transport,
         stop: CancellationToken,
     ) -> Result<(Self, JoinHandle<Result<(), RaftError>>), RaftError> {
@@ -141,6 +156,7 @@ impl Raft {
                 proposals,
                 state,
                 leadership,
+                room,
             },
             task,
         ))
@@ -159,6 +175,7 @@ impl Raft {
     /// Commits changes as one entry. Returns the state right after it, once the entry is durable
     /// and applied.
     pub async fn propose(&self, changes: &[Change]) -> Result<State, ProposeError> {
+        self.room.check()?;
         let data =
             rmp_serde::to_vec_named(changes).map_err(|e| ProposeError::Encoding(e.to_string()))?;
         let (done, outcome) = oneshot::channel();

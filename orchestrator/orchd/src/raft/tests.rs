@@ -22,7 +22,7 @@ struct Running {
 impl Running {
     fn start(dir: &Path) -> Self {
         let stop = CancellationToken::new();
-        let (raft, task) = Raft::start(dir, SoleManager, stop.clone()).unwrap();
+        let (raft, task) = Raft::start(dir, Room::of(dir), SoleManager, stop.clone()).unwrap();
         Self { raft, stop, task }
     }
 
