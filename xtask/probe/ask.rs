@@ -6,6 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::libc;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::Linger;
 
 use crate::echo;
 use crate::target::{Protocol, Target};
@@ -62,6 +65,15 @@ impl Connection {
     /// Waits up to `limit` for each answer from now on.
     pub fn patience(&self, limit: Duration) -> Result<()> {
         Ok(self.stream.set_read_timeout(Some(limit))?)
+    }
+
+    /// Ends it at once, without a trace in the kernel.
+    pub fn reset(self) -> Result<()> {
+        let at_once = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        setsockopt(&self.stream, Linger, &at_once).context("cannot reset")
     }
 
     /// One line there, one line back.
