@@ -99,9 +99,10 @@ fn conversations_can_be_followed_as_they_begin_and_are_refused() -> Result<()> {
         scene(stage)?;
         let client = &stage.running("client", 1)?[0];
         let web = &stage.running("web", 1)?[0];
-        let words = "flows --service web --follow --format json";
-        let mut follower = lab::orchctl(stage.cluster.host_of(client)?)
-            .words(words)
+        let host = stage.cluster.host_of(client)?;
+        // If nothing comes, the end does.
+        let mut follower = lab::orchctl_for(host, Duration::from_secs(60))
+            .words("flows --service web --follow --format json")
             .background()?;
         let mut until = |wanted: &str| -> Result<Value> {
             loop {

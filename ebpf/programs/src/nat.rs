@@ -55,7 +55,8 @@ fn try_rewrite(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
 }
 
 /// Adapts a TCP segment or UDP datagram to a flow that leads it to the other family, and leaves the
-/// IP header to who makes it anew.
+/// IP header to who makes it anew. Not by [`ports`], whose ways for an echo and for ports that stay
+/// the verifier would follow here too.
 #[inline(always)]
 pub fn store_transport(packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
     let difference = difference(packet.ip, &flow.source, &flow.destination);

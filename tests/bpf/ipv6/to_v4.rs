@@ -46,21 +46,25 @@ fn port(frame: &[u8]) -> u16 {
     port
 }
 
+/// Asks, and returns what stands for the client, and what the task is asked.
+fn ask(world: &mut World, program: &str, asked: &[u8]) -> ((Ipv4Addr, u16), Vec<u8>) {
+    let (verdict, met) = world.run(program, asked);
+    assert_eq!(verdict, REDIRECT);
+    ((NODE, port(&met)), met)
+}
+
 /// Opens a connection of the outside, and returns what stands for the client.
 fn open(world: &mut World) -> (Ipv4Addr, u16) {
     let asked = syn(FROM_OUTSIDE, OUTSIDE_SIDE, NODE_SIDE);
-    let (verdict, frame) = world.run("uplink_ingress", &asked);
-    assert_eq!(verdict, REDIRECT);
-    (NODE, port(&frame))
+    ask(world, "uplink_ingress", &asked).0
 }
 
 #[test]
 fn a_connection_becomes_ipv4_and_its_answers_ipv6() {
     let mut world = world(CLIENT);
     let asked = syn(FROM_OUTSIDE, OUTSIDE_SIDE, NODE_SIDE);
-    let met = world.run("uplink_ingress", &asked);
-    let stand_in = (NODE, port(&met.1));
-    assert_eq!(met, (REDIRECT, syn(TO_CLIENT, stand_in, (CLIENT, 80))));
+    let (stand_in, met) = ask(&mut world, "uplink_ingress", &asked);
+    assert_eq!(met, syn(TO_CLIENT, stand_in, (CLIENT, 80)));
 
     let answer = syn_ack(FROM_CLIENT, (CLIENT, 80), stand_in);
     let expected = syn_ack(FROM_CLIENT, NODE_SIDE, OUTSIDE_SIDE);
@@ -86,10 +90,9 @@ fn datagrams_of_all_lengths_go_there_and_back() {
     for len in (0..70).chain([599, 1200]) {
         let payload: Vec<u8> = (0..=255).cycle().skip(len).take(len).collect();
         let asked = udp(FROM_OUTSIDE, OUTSIDE_SIDE, NODE_SIDE, &payload);
-        let met = world.run("uplink_ingress", &asked);
-        let stand_in = (NODE, port(&met.1));
+        let (stand_in, met) = ask(&mut world, "uplink_ingress", &asked);
         let expected = udp(TO_CLIENT, stand_in, (CLIENT, 80), &payload);
-        assert_eq!(met, (REDIRECT, expected), "{len} bytes");
+        assert_eq!(met, expected, "{len} bytes");
 
         let answer = udp(FROM_CLIENT, (CLIENT, 80), stand_in, &payload);
         let expected = udp(FROM_CLIENT, NODE_SIDE, OUTSIDE_SIDE, &payload);
@@ -102,9 +105,8 @@ fn datagrams_of_all_lengths_go_there_and_back() {
 fn a_task_of_another_host_sees_this_host() {
     let mut world = world(REMOTE);
     let asked = syn(FROM_OUTSIDE, OUTSIDE_SIDE, NODE_SIDE);
-    let met = world.run("uplink_ingress", &asked);
-    let stand_in = (NODE, port(&met.1));
-    assert_eq!(met, (REDIRECT, syn(TUNNEL, stand_in, (REMOTE, 80))));
+    let (stand_in, met) = ask(&mut world, "uplink_ingress", &asked);
+    assert_eq!(met, syn(TUNNEL, stand_in, (REMOTE, 80)));
 }
 
 #[test]
@@ -157,8 +159,7 @@ fn what_the_families_do_not_share_is_dropped() {
     let tcp = open(&mut world);
     let (from, to) = (OUTSIDE_SIDE, NODE_SIDE);
     let asked = udp(FROM_OUTSIDE, from, to, b"hello");
-    let (_, met) = world.run("uplink_ingress", &asked);
-    let stand_in = (NODE, port(&met));
+    let (stand_in, _) = ask(&mut world, "uplink_ingress", &asked);
     let client = |link, from: (IpAddr, u16), to: (IpAddr, u16)| {
         let datagram = Datagram::new(from, to, Carries::Udp, &[7; 64]);
         datagram.fragments(link, 32).swap_remove(0)
@@ -235,9 +236,9 @@ fn a_host_without_an_ipv4_address_cannot_stand_for_anybody() {
 fn the_host_s_own_processes_ask_by_ipv6_too() {
     let mut world = world(CLIENT);
     let source = (NODE_V6, 50001);
-    let met = world.run("host_ingress", &syn(FROM_HOST, source, (MESH, 8080)));
-    let stand_in = (NODE, port(&met.1));
-    assert_eq!(met, (REDIRECT, syn(TO_CLIENT, stand_in, (CLIENT, 80))));
+    let asked = syn(FROM_HOST, source, (MESH, 8080));
+    let (stand_in, met) = ask(&mut world, "host_ingress", &asked);
+    assert_eq!(met, syn(TO_CLIENT, stand_in, (CLIENT, 80)));
 
     let answer = segment(FROM_CLIENT, (CLIENT, 80), stand_in, b"hello");
     let back = world.run("task_ingress", &answer);
@@ -250,9 +251,8 @@ fn the_host_s_own_processes_ask_by_ipv6_too() {
 fn a_task_asks_its_host_by_ipv6_too() {
     let mut world = world(LOCAL);
     let asked = syn(FROM_CLIENT, (CLIENT_V6, 40000), NODE_SIDE);
-    let met = world.run("task_ingress", &asked);
-    let stand_in = (NODE, port(&met.1));
-    assert_eq!(met, (REDIRECT, syn(TO_LOCAL, stand_in, (LOCAL, 80))));
+    let (stand_in, met) = ask(&mut world, "task_ingress", &asked);
+    assert_eq!(met, syn(TO_LOCAL, stand_in, (LOCAL, 80)));
 }
 
 #[test]
@@ -337,8 +337,8 @@ fn a_client_that_has_gone_is_told_to_the_task() {
     for len in [0, 1, 8, 100] {
         let payload = vec![7; len];
         let asked = udp(FROM_OUTSIDE, OUTSIDE_SIDE, NODE_SIDE, &payload);
-        let (_, met) = world.run("uplink_ingress", &asked);
-        let answer = udp(FROM_CLIENT, (CLIENT, 80), (NODE, port(&met)), &payload);
+        let (stand_in, _) = ask(&mut world, "uplink_ingress", &asked);
+        let answer = udp(FROM_CLIENT, (CLIENT, 80), stand_in, &payload);
         let (_, sent) = world.run("task_ingress", &answer);
         let refused = error(FROM_OUTSIDE, (OUTSIDE_V6, NODE_V6), (1, 4, [0; 4]), &sent);
         let expected = error(TO_CLIENT, (NODE, CLIENT), (3, 3, [0; 4]), &answer);
@@ -350,7 +350,7 @@ fn a_client_that_has_gone_is_told_to_the_task() {
 fn a_task_s_refusal_reaches_the_client() {
     let mut world = world(CLIENT);
     let asked = udp(FROM_OUTSIDE, OUTSIDE_SIDE, NODE_SIDE, b"question");
-    let (_, met) = world.run("uplink_ingress", &asked);
+    let (_, met) = ask(&mut world, "uplink_ingress", &asked);
     let refused = error(FROM_CLIENT, (CLIENT, NODE), (3, 3, [0; 4]), &met);
     let expected = error(FROM_CLIENT, (NODE_V6, OUTSIDE_V6), (1, 4, [0; 4]), &asked);
     assert_eq!(world.run("task_ingress", &refused), (REDIRECT, expected));

@@ -17,6 +17,7 @@ pub mod probe;
 mod sweep;
 
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -226,11 +227,19 @@ pub fn variables(host: Host) -> Vec<(&'static str, String)> {
 
 /// `orchctl` against a host's orchd.
 pub fn orchctl(host: Host) -> Cmd {
-    Cmd::new(workspace::binary("orchctl"))
-        .env(
-            "ORCH_HOST",
-            format!("unix://{}", host.socket(Daemon::Orchd).display()),
-        )
+    towards(host, Cmd::new(workspace::binary("orchctl")))
+}
+
+/// The same, ended after a time: for what ends by itself only when somebody ends it.
+pub fn orchctl_for(host: Host, time: Duration) -> Cmd {
+    let timeout = Cmd::new("timeout").arg(time.as_secs().to_string());
+    towards(host, timeout.arg(workspace::binary("orchctl")))
+}
+
+fn towards(host: Host, orchctl: Cmd) -> Cmd {
+    let socket = host.socket(Daemon::Orchd);
+    orchctl
+        .env("ORCH_HOST", format!("unix://{}", socket.display()))
         .env("NO_COLOR", "1")
 }
 

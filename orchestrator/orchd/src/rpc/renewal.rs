@@ -73,13 +73,9 @@ impl Renewer {
     async fn renew(&self) -> Result<(), RenewalError> {
         let old = Arc::clone(&self.credentials.borrow());
         let renewed = Arc::new(self.client.renew(&old).await?);
-        let (saved, dir) = (Arc::clone(&renewed), self.dir.clone());
-        tokio::task::spawn_blocking(move || saved.save(&dir))
-            .await
-            .map_err(|error| PkiError::File {
-                path: self.dir.clone(),
-                source: error.into(),
-            })??;
+        // Not on a thread of its own: that would go on after the node has left, and write what was
+        // removed.
+        renewed.save(&self.dir)?;
         tracing::info!(role = ?renewed.identity().role, "the certificate was renewed");
         self.credentials.send_replace(renewed);
         Ok(())
