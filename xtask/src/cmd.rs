@@ -16,6 +16,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::interrupt;
+use crate::wait::patient;
 
 /// How long a command may take unless told otherwise.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
@@ -263,7 +264,7 @@ impl Cmd {
         end: fn(&mut Child) -> Result<()>,
     ) -> Result<()> {
         let interrupted = interrupt::raised() && !self.uninterruptible;
-        if !interrupted && started.elapsed() < self.limit {
+        if !interrupted && started.elapsed() < patient(self.limit) {
             return Ok(());
         }
         end(child)?;
@@ -273,7 +274,7 @@ impl Cmd {
         bail!(
             "`{}` took longer than {} s",
             self.line,
-            self.limit.as_secs()
+            patient(self.limit).as_secs()
         );
     }
 }
@@ -349,7 +350,8 @@ fn describe(code: Option<i32>) -> String {
     )
 }
 
-fn quote(arg: &str) -> String {
+/// A word as a shell takes it for one word.
+pub fn quote(arg: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !arg.is_empty() && arg.chars().all(plain) {
         arg.to_owned()

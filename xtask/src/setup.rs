@@ -9,6 +9,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::vm;
+
 pub use tools::{LLVM_PREFIX, debian_rustc, find};
 
 /// One thing that must be there, and the packages that bring it.
@@ -78,6 +80,7 @@ const VM: &[Need] = &[
     program("cpio", &["cpio"]),
     program("depmod", &["kmod"]),
     program("strip", &["binutils"]),
+    file(vm::FILE_SERVER, &["qemu-system-common"]),
 ];
 
 /// Brings everything that is missing.

@@ -29,7 +29,7 @@ pub enum Part {
     Bpf,
     /// The lab: several hosts with Docker Engines; wants root
     E2e,
-    /// The BPF part again, on Debian 12's kernel in an emulated machine; wants root and Debian 12
+    /// The BPF part and the lab's matrix on Debian 12's kernel, emulated; wants root and Debian 12
     Vm,
 }
 
@@ -37,6 +37,8 @@ pub enum Part {
 const SIM: &[&str] = &["sim"];
 const BPF: &[&str] = &["bpf", "namespaces"];
 const E2E: &[&str] = &["e2e"];
+/// The lab's test that the other kernel is asked as well.
+const MATRIX: &str = "every_cell_of_the_matrix";
 
 /// Tests that ran, by outcome.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +103,7 @@ fn run_part(part: Part, filter: Option<&str>) -> Result<(Tally, bool)> {
         }
     };
     if part == Part::Vm {
-        let arguments: Vec<&str> = filter.into_iter().collect();
-        let held = vm::run(&build_tests(BPF)?, &arguments, count)?;
+        let held = run_emulated(filter, count)?;
         return Ok((tally, held));
     }
     let cargo = workspace::cargo().words("test --workspace --no-fail-fast");
@@ -121,6 +122,17 @@ fn run_part(part: Part, filter: Option<&str>) -> Result<(Tally, bool)> {
         lab::down()?;
     }
     Ok((tally, status? == 0))
+}
+
+/// Runs the programs' tests on another kernel, and the lab's matrix, or what the filter chooses.
+fn run_emulated(filter: Option<&str>, mut on_line: impl FnMut(&str)) -> Result<bool> {
+    let programs = build_tests(BPF)?;
+    let lab = build_tests(E2E)?;
+    let mut held = vm::run(&programs, filter, &mut on_line)?;
+    for test in &lab {
+        held &= vm::run_lab(test, filter.unwrap_or(MATRIX), &mut on_line)?;
+    }
+    Ok(held)
 }
 
 /// Builds integration test targets; returns their programs.

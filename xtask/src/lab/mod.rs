@@ -26,7 +26,7 @@ use crate::workspace;
 pub use host::{Daemon, Host};
 use layout::Description;
 pub use layout::{
-    CLIENT, DEFAULT_MTU, MAX_NODES, RUN, SWITCH, address, address6, client_address,
+    CLIENT, DEFAULT_MTU, MAX_NODES, RUN, STATE, SWITCH, address, address6, client_address,
     client_address6, kept_logs, netns, switch_address,
 };
 use lock::Lock;

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The first process of the machine of `cargo xtask test vm`: loads the modules in their order, runs
-# the tests, says so on the console, and turns the machine off.
+# The first process of a machine of `cargo xtask test vm`: mounts what every system has, loads the
+# modules in their order, and goes on with what is special to the machine.
 /bin/busybox --install -s /bin
 export PATH=/usr/bin:/bin
 
@@ -18,11 +18,5 @@ done
 ip link set lo up
 
 echo "vm: Linux $(uname -r), up for $(cut -d' ' -f1 /proc/uptime) s"
-cd /tests || exit 1
-status=0
-for test in ./*; do
-    echo "vm: $test"
-    ORCH_BPF_OBJECT=/orch-bpf.o "$test" $(cat /arguments) 2>&1 || status=1
-done
-echo "vm: done with status $status, up for $(cut -d' ' -f1 /proc/uptime) s"
-poweroff -f
+. /settings
+. /main
