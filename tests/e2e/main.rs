@@ -8,6 +8,7 @@ mod engine_restart;
 mod harness;
 mod joining;
 mod lab;
+mod managers;
 mod matrix;
 mod observability;
 mod service_options;

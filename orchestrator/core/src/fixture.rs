@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::consensus::Group;
 use crate::control::{self, ControlError, InitCluster};
 use crate::dispatch::TaskReport;
 use crate::ids::{ClusterId, NetworkId, NodeId, ServiceId, TaskId};
@@ -185,7 +186,7 @@ impl Bench {
         let stored = self.state.node(&node).unwrap();
         let (version, mut spec) = (stored.meta.version, stored.spec.clone());
         change(&mut spec);
-        self.write(|tx| control::update_node(tx, &node, version, spec))
+        self.write(|tx| control::update_node(tx, &node, version, spec, &Group::default()))
             .unwrap();
         self.step();
     }

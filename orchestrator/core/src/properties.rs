@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use crate::consensus::Group;
 use crate::control;
 use crate::dispatch::TaskReport;
 use crate::fixture::{Bench, dual_stack_spec, on_network, service_spec};
@@ -233,7 +234,9 @@ fn disturb(bench: &mut Bench, happening: &Happening) {
                 Availability::Active
             };
             bench
-                .write(|tx| control::update_node(tx, &id, stored.meta.version, spec))
+                .write(|tx| {
+                    control::update_node(tx, &id, stored.meta.version, spec, &Group::default())
+                })
                 .ok();
         }
         H::Create { .. }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use orch_core::consensus::Group;
 use orch_core::control::{self, ControlError};
 use orch_core::ids::{NetworkId, ServiceId};
 use orch_core::network::Protocol;
@@ -238,5 +239,11 @@ fn set_availability(tx: &mut Tx<'_>, dice: &mut Dice) -> Result<(), ControlError
         Availability::Drain,
     ];
     node.spec.availability = dice.pick(&choices).unwrap_or(Availability::Active);
-    control::update_node(tx, &node.id, node.meta.version, node.spec)
+    control::update_node(
+        tx,
+        &node.id,
+        node.meta.version,
+        node.spec,
+        &Group::default(),
+    )
 }

@@ -6,9 +6,11 @@ use protobuf::Message as _;
 use raft::eraftpb::{
     ConfChange, ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot, SnapshotMetadata,
 };
-use raft::{Config, LightReady, RawNode, Ready, StateRole};
+use raft::{Config, LightReady, ProgressState, RawNode, Ready, SnapshotStatus, StateRole};
 
 use super::ConsensusError;
+use super::exchange::{Committed, Effects, Input};
+use super::group::{Group, Heard};
 use super::store::{Adapter, Batch, LogStore};
 use crate::store::Entropy;
 
@@ -16,6 +18,8 @@ use crate::store::Entropy;
 const MAX_MESSAGE_BYTES: u64 = 1 << 20;
 /// Messages on the way to a follower that waits for none of them.
 const MAX_INFLIGHT_MESSAGES: usize = 256;
+/// Entries that a learner may lack and still count as caught up: the leader goes on meanwhile.
+const NEARLY_ALL: u64 = 64;
 
 /// What a member is started with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,70 +32,6 @@ pub struct Settings {
     pub election_tick: u32,
     /// Ticks between a leader's heartbeats.
     pub heartbeat_tick: u32,
-}
-
-/// What happens to a member.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// A unit of time has passed.
-    Tick,
-    /// Stand for election without waiting for the time-out.
-    Campaign,
-    /// Append this to the log. `tag` comes back with the committed entry, or in
-    /// [`Effects::refused`] when this member cannot take it.
-    Propose {
-        /// The proposer's own number for it.
-        tag: u64,
-        /// Content of the entry.
-        data: Vec<u8>,
-    },
-    /// A message of another member.
-    Receive(Box<Message>),
-}
-
-/// Something committed, to be applied in order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Committed {
-    /// A proposal.
-    Entry {
-        /// Its index.
-        index: u64,
-        /// Its term: that of the leader who proposed it.
-        term: u64,
-        /// The proposer's number, when it was this or an earlier run of some member.
-        tag: Option<u64>,
-        /// Its content; empty for entries of raft itself.
-        data: Vec<u8>,
-    },
-    /// The whole state as of `index`, sent by the leader: replaces what is in hand.
-    Snapshot {
-        /// Index of the last entry that it holds.
-        index: u64,
-        /// Its content.
-        data: Vec<u8>,
-    },
-}
-
-/// What the shell must do, in the order of the fields.
-#[derive(Debug, Default)]
-pub struct Effects {
-    /// Messages to other members, to send now.
-    pub send: Vec<Message>,
-    /// To apply to the state.
-    pub apply: Vec<Committed>,
-    /// To make durable; then call [`Member::persisted`]. Nothing else comes out before.
-    pub persist: Option<Batch>,
-    /// Tags of proposals that were not taken: this member does not lead.
-    pub refused: Vec<u64>,
-}
-
-impl Effects {
-    fn is_empty(&self) -> bool {
-        self.send.is_empty()
-            && self.apply.is_empty()
-            && self.persist.is_none()
-            && self.refused.is_empty()
-    }
 }
 
 /// Who leads, as this member knows it.
@@ -117,6 +57,10 @@ pub struct Member<L: LogStore> {
     in_flight: Option<(Ready, Vec<Message>)>,
     refused: Vec<u64>,
     members: ConfState,
+    heard: Heard,
+    /// A change of the members is in force, and the disk does not say yet that it is committed:
+    /// a member that starts again would vote, and lead, by the members of before.
+    unsaved: bool,
     applied: (u64, u64),
     /// Term and role that the election time-out was drawn for.
     drawn_for: Option<(u64, StateRole)>,
@@ -143,7 +87,7 @@ impl<L: LogStore> Member<L> {
             log.term(settings.applied).map_err(raft::Error::from)?,
         );
         let silent = slog::Logger::root(slog::Discard, slog::o!());
-        let raw = RawNode::new(&config, Adapter(log), &silent)?;
+        let raw = RawNode::new(&config, Adapter::new(log), &silent)?;
         let mut member = Self {
             raw,
             election_tick: settings.election_tick,
@@ -152,6 +96,8 @@ impl<L: LogStore> Member<L> {
             in_flight: None,
             refused: Vec::new(),
             members,
+            heard: Heard::new(settings.election_tick),
+            unsaved: false,
             applied,
             drawn_for: None,
         };
@@ -177,10 +123,12 @@ impl<L: LogStore> Member<L> {
             refused: std::mem::take(&mut self.refused),
             ..Effects::default()
         };
-        if self.raw.has_ready() {
+        if self.raw.has_ready() || self.unsaved {
             let mut ready = self.raw.ready();
             effects.send = ready.take_messages();
-            let batch = Batch {
+            let read = ready.take_read_states();
+            effects.readable = read.iter().filter_map(readable).collect();
+            let mut batch = Batch {
                 snapshot: Some(ready.snapshot().clone()).filter(|s| !s.is_empty()),
                 entries: ready.take_entries(),
                 hard_state: ready.hs().cloned(),
@@ -189,6 +137,10 @@ impl<L: LogStore> Member<L> {
                 effects.apply.push(self.restore(snapshot));
             }
             self.commit(ready.take_committed_entries(), &mut effects)?;
+            if std::mem::take(&mut self.unsaved) {
+                let current = || self.raw.raft.hard_state();
+                batch.hard_state = Some(batch.hard_state.unwrap_or_else(current));
+            }
             let after = ready.take_persisted_messages();
             if batch.is_empty() {
                 self.advance(ready, after, &mut effects)?;
@@ -219,6 +171,40 @@ impl<L: LogStore> Member<L> {
         }
     }
 
+    /// Whether a member lacks entries that are gone here, and no snapshot that there is helps: it
+    /// is older than that member.
+    pub fn wants_snapshot(&self) -> bool {
+        self.raw.store().wants_snapshot()
+    }
+
+    /// Who the members are, and how they do as far as this one can tell.
+    pub fn group(&self) -> Group {
+        let raft = &self.raw.raft;
+        let leads = raft.state == StateRole::Leader;
+        let last = raft.raft_log.last_index();
+        // One that waits for a snapshot has nothing, however short the log is.
+        let nearly = |id: &u64| {
+            leads
+                && raft.prs().get(*id).is_some_and(|progress| {
+                    progress.state == ProgressState::Replicate
+                        && progress.matched.saturating_add(NEARLY_ALL) >= last
+                })
+        };
+        Group {
+            voters: self.members.voters.iter().copied().collect(),
+            learners: self.members.learners.iter().copied().collect(),
+            caught_up: self
+                .members
+                .learners
+                .iter()
+                .copied()
+                .filter(nearly)
+                .collect(),
+            active: self.heard.lately(raft.id),
+            changing: raft.has_pending_conf(),
+        }
+    }
+
     /// A snapshot of `data`, which must be the state after the last applied entry.
     pub fn snapshot(&self, data: Vec<u8>) -> Snapshot {
         let (index, term) = self.applied;
@@ -237,16 +223,21 @@ impl<L: LogStore> Member<L> {
     }
 
     fn step(&mut self, input: Input) {
+        let leads = self.raw.raft.state == StateRole::Leader;
         let taken = match input {
             Input::Tick => {
+                self.heard.tick();
                 self.raw.tick();
                 Ok(())
             }
             Input::Campaign => self.raw.campaign(),
-            Input::Receive(message) => self.raw.step(*message),
+            Input::Receive(message) => {
+                self.heard.from(message.from);
+                self.raw.step(*message)
+            }
             Input::Propose { tag, data } => {
                 // A follower would forward it; its answer belongs to the leader's own callers.
-                let taken = if self.raw.raft.state == StateRole::Leader {
+                let taken = if leads {
                     self.raw.propose(tag.to_be_bytes().to_vec(), data)
                 } else {
                     Err(raft::Error::ProposalDropped)
@@ -254,6 +245,32 @@ impl<L: LogStore> Member<L> {
                 if taken.is_err() {
                     self.refused.push(tag);
                 }
+                Ok(())
+            }
+            Input::Read { tag } => {
+                // The leader tells reads of all members apart by their contexts alone.
+                let context = [self.raw.raft.id.to_be_bytes(), tag.to_be_bytes()].concat();
+                self.raw.read_index(context);
+                Ok(())
+            }
+            Input::Change(change) if leads => {
+                self.raw.propose_conf_change(Vec::new(), change.encoded())
+            }
+            Input::Change(_) => Err(raft::Error::ProposalDropped),
+            Input::TransferTo(id) => {
+                self.raw.transfer_leader(id);
+                Ok(())
+            }
+            Input::Unreachable(id) => {
+                self.raw.report_unreachable(id);
+                Ok(())
+            }
+            Input::SnapshotSent { to, arrived } => {
+                let status = match arrived {
+                    true => SnapshotStatus::Finish,
+                    false => SnapshotStatus::Failure,
+                };
+                self.raw.report_snapshot(to, status);
                 Ok(())
             }
         };
@@ -328,6 +345,7 @@ impl<L: LogStore> Member<L> {
             let change = ConfChangeV2::parse_from_bytes(&entry.data).map_err(bad)?;
             self.raw.apply_conf_change(&change)?
         };
+        self.unsaved = true;
         Ok(())
     }
 
@@ -345,4 +363,10 @@ impl<L: LogStore> Member<L> {
                 .set_randomized_election_timeout(ticks as usize);
         }
     }
+}
+
+/// The tag of a read of this member, and the index that it waits for.
+fn readable(read: &raft::ReadState) -> Option<(u64, u64)> {
+    let (_, tag) = read.request_ctx.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(tag.try_into().ok()?), read.index))
 }

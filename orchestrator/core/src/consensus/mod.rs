@@ -8,14 +8,20 @@
 //! The order that keeps acknowledged entries: a batch is durable before the member goes on.
 //! Inputs that come in between wait, so that the next batch holds them all (group commit).
 
+mod exchange;
+mod group;
 mod member;
 mod store;
 #[cfg(test)]
 mod tests;
+mod wire;
 
-pub use member::{Committed, Effects, Input, Leadership, Member, Settings};
-pub use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, Snapshot};
+pub use exchange::{Committed, Effects, Input};
+pub use group::{Group, MembershipChange, Step};
+pub use member::{Leadership, Member, Settings};
+pub use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType, Snapshot};
 pub use store::{Batch, LogError, LogStore, Restored};
+pub use wire::{decode, encode};
 
 /// Why consensus cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -31,4 +37,7 @@ pub enum ConsensusError {
         /// The decoder's words.
         reason: String,
     },
+    /// A message cannot be written or read.
+    #[error("raft: a message makes no sense: {0}")]
+    BadMessage(String),
 }

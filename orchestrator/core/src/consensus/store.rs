@@ -1,5 +1,7 @@
 //! What consensus needs of a durable log, and the adapter to the raft crate's trait.
 
+use std::cell::Cell;
+
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, StorageError};
 
@@ -67,7 +69,23 @@ pub trait LogStore {
 }
 
 /// Shows a [`LogStore`] to the raft crate.
-pub(super) struct Adapter<L>(pub(super) L);
+pub(super) struct Adapter<L> {
+    log: L,
+    /// Whether a snapshot was asked for that the log does not have.
+    lacks: Cell<bool>,
+}
+
+impl<L> Adapter<L> {
+    pub(super) fn new(log: L) -> Self {
+        let lacks = Cell::new(false);
+        Self { log, lacks }
+    }
+
+    /// Whether somebody waits for a snapshot that is newer than the newest.
+    pub(super) fn wants_snapshot(&self) -> bool {
+        self.lacks.take()
+    }
+}
 
 impl From<LogError> for raft::Error {
     fn from(error: LogError) -> Self {
@@ -84,7 +102,7 @@ impl<L: LogStore> raft::Storage for Adapter<L> {
         let Restored {
             hard_state,
             members,
-        } = self.0.restored()?;
+        } = self.log.restored()?;
         Ok(RaftState {
             hard_state,
             conf_state: members,
@@ -98,24 +116,29 @@ impl<L: LogStore> raft::Storage for Adapter<L> {
         max_size: impl Into<Option<u64>>,
         _context: GetEntriesContext,
     ) -> raft::Result<Vec<Entry>> {
-        Ok(self.0.entries(low, high, max_size.into())?)
+        Ok(self.log.entries(low, high, max_size.into())?)
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
-        Ok(self.0.term(index)?)
+        Ok(self.log.term(index)?)
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.0.first_index()?)
+        Ok(self.log.first_index()?)
     }
 
     fn last_index(&self) -> raft::Result<u64> {
-        Ok(self.0.last_index()?)
+        Ok(self.log.last_index()?)
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        let snapshot = self.0.snapshot()?;
-        if snapshot.get_metadata().index < request_index {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        let snapshot = self.log.snapshot()?;
+        let metadata = snapshot.get_metadata();
+        // A member does not take a snapshot of before it was one.
+        let members = metadata.get_conf_state();
+        let knows = members.voters.contains(&to) || members.learners.contains(&to);
+        if metadata.index < request_index || !knows {
+            self.lacks.set(true);
             return Err(raft::Error::Store(
                 StorageError::SnapshotTemporarilyUnavailable,
             ));

@@ -1,7 +1,7 @@
 //! A group of members with a disk and a network made of plain values.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::*;
@@ -99,15 +99,16 @@ impl LogStore for Disk {
     }
 }
 
-struct Group {
+struct World {
     disks: BTreeMap<u64, Disk>,
     members: BTreeMap<u64, Member<Disk>>,
     wire: VecDeque<Message>,
     applied: BTreeMap<u64, Vec<(u64, Vec<u8>)>>,
     refused: Vec<u64>,
+    readable: Vec<(u64, u64)>,
 }
 
-impl Group {
+impl World {
     fn new(voters: &[u64]) -> Self {
         let disks: BTreeMap<_, _> = voters
             .iter()
@@ -119,6 +120,7 @@ impl Group {
             wire: VecDeque::new(),
             applied: BTreeMap::new(),
             refused: Vec::new(),
+            readable: Vec::new(),
         };
         for id in voters {
             group.start(*id);
@@ -130,7 +132,7 @@ impl Group {
     fn start(&mut self, id: u64) {
         let settings = Settings {
             id,
-            applied: 1,
+            applied: self.disks[&id].0.borrow().snapshot.get_metadata().index,
             election_tick: 10,
             heartbeat_tick: 1,
         };
@@ -143,6 +145,7 @@ impl Group {
     fn carry_out(&mut self, id: u64, effects: Effects) -> bool {
         self.wire.extend(effects.send);
         self.refused.extend(effects.refused);
+        self.readable.extend(effects.readable);
         for committed in effects.apply {
             match committed {
                 Committed::Entry { index, data, .. } if !data.is_empty() => {
@@ -174,15 +177,74 @@ impl Group {
                 }
             }
             while let Some(message) = self.wire.pop_front() {
-                if let Some(member) = self.members.get_mut(&message.to) {
+                let (from, to) = (message.from, message.to);
+                let is_snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
+                let arrived = self.members.contains_key(&to);
+                if let Some(member) = self.members.get_mut(&to) {
                     idle = false;
                     member.input(Input::Receive(Box::new(message)));
+                }
+                if let Some(member) = self.members.get_mut(&from).filter(|_| is_snapshot) {
+                    member.input(Input::SnapshotSent { to, arrived });
                 }
             }
             if idle {
                 return;
             }
         }
+    }
+
+    /// A member that is to join: it has nothing but an id.
+    fn blank(&mut self, id: u64) {
+        self.disks.insert(id, Disk::default());
+        self.start(id);
+    }
+
+    /// Lets time pass for all.
+    fn ticks(&mut self, count: usize) {
+        for _ in 0..count {
+            for id in self.members.keys().copied().collect::<Vec<_>>() {
+                self.input(id, Input::Tick);
+            }
+        }
+    }
+
+    /// The one that leads, in the highest term.
+    fn leader(&self) -> u64 {
+        let led = self
+            .members
+            .iter()
+            .map(|(id, member)| (member.leadership(), *id));
+        let led = led.filter(|(leadership, _)| leadership.established);
+        led.max_by_key(|(leadership, _)| leadership.term).unwrap().1
+    }
+
+    /// Takes a snapshot where one is asked for, as a leader's shell does.
+    fn snapshot_where_wanted(&mut self) {
+        for (id, member) in &self.members {
+            if member.wants_snapshot() {
+                let snapshot = member.snapshot(b"state".to_vec());
+                self.disks[id].0.borrow_mut().snapshot = snapshot;
+            }
+        }
+    }
+
+    /// Follows what the leader says is next, until the members are the wanted ones.
+    fn reshape(&mut self, wanted: &[u64]) {
+        let wanted: BTreeSet<u64> = wanted.iter().copied().collect();
+        for _ in 0..200 {
+            self.ticks(1);
+            self.snapshot_where_wanted();
+            let leader = self.leader();
+            let group = self.members[&leader].group();
+            match group.next(&wanted, leader) {
+                Some(Step::Change(change)) => self.input(leader, Input::Change(change)),
+                Some(Step::TransferTo(id)) => self.input(leader, Input::TransferTo(id)),
+                None if group.voters == wanted && group.learners.is_empty() => return,
+                None => {}
+            }
+        }
+        panic!("the members are not {wanted:?}");
     }
 
     fn input(&mut self, id: u64, input: Input) {
@@ -210,7 +272,7 @@ impl Group {
 
 #[test]
 fn a_sole_member_elects_itself_at_once_and_commits() {
-    let mut group = Group::new(&[7]);
+    let mut group = World::new(&[7]);
     assert!(!group.members[&7].leadership().established);
     group.input(7, Input::Campaign);
     assert!(group.members[&7].leadership().established);
@@ -220,7 +282,7 @@ fn a_sole_member_elects_itself_at_once_and_commits() {
 
 #[test]
 fn a_restarted_member_applies_again_what_was_committed() {
-    let mut group = Group::new(&[7]);
+    let mut group = World::new(&[7]);
     group.input(7, Input::Campaign);
     group.propose(7, 1, b"a");
     group.propose(7, 2, b"b");
@@ -233,7 +295,7 @@ fn a_restarted_member_applies_again_what_was_committed() {
 
 #[test]
 fn nothing_is_applied_before_it_is_durable() {
-    let mut group = Group::new(&[7]);
+    let mut group = World::new(&[7]);
     group.input(7, Input::Campaign);
     let member = group.members.get_mut(&7).unwrap();
     member.input(Input::Propose {
@@ -263,7 +325,7 @@ fn nothing_is_applied_before_it_is_durable() {
 
 #[test]
 fn three_members_agree_and_a_follower_refuses_proposals() {
-    let mut group = Group::new(&[1, 2, 3]);
+    let mut group = World::new(&[1, 2, 3]);
     group.input(1, Input::Campaign);
     for id in [1, 2, 3] {
         assert_eq!(group.members[&id].leadership().leader, Some(1));
@@ -279,7 +341,7 @@ fn three_members_agree_and_a_follower_refuses_proposals() {
 
 #[test]
 fn a_new_leader_takes_over_when_the_old_one_is_gone() {
-    let mut group = Group::new(&[1, 2, 3]);
+    let mut group = World::new(&[1, 2, 3]);
     group.input(1, Input::Campaign);
     group.propose(1, 1, b"a");
     group.members.remove(&1);
@@ -302,11 +364,134 @@ fn a_new_leader_takes_over_when_the_old_one_is_gone() {
 
 #[test]
 fn a_snapshot_names_the_last_applied_entry_and_the_members() {
-    let mut group = Group::new(&[7]);
+    let mut group = World::new(&[7]);
     group.input(7, Input::Campaign);
     group.propose(7, 1, b"a");
     let index = group.applied[&7][0].0;
     let snapshot = group.members[&7].snapshot(b"state".to_vec());
     assert_eq!(snapshot.get_metadata().index, index);
     assert_eq!(snapshot.get_metadata().get_conf_state().get_voters(), [7]);
+}
+
+/// Three members that became so one after the other.
+fn grown() -> World {
+    let mut world = World::new(&[1]);
+    world.input(1, Input::Campaign);
+    world.propose(1, 1, b"a");
+    world.blank(2);
+    world.blank(3);
+    world.reshape(&[1, 2, 3]);
+    world.propose(1, 2, b"b");
+    world.ticks(1);
+    world
+}
+
+#[test]
+fn members_join_by_a_snapshot_and_then_vote() {
+    let world = grown();
+    for id in [2, 3] {
+        // What was before is in the snapshot.
+        assert_eq!(world.values(id), [b"b"]);
+        assert_eq!(world.members[&id].group().voters, BTreeSet::from([1, 2, 3]));
+    }
+    assert_eq!(world.members[&1].group().active, BTreeSet::from([1, 2, 3]));
+}
+
+#[test]
+fn a_joiner_that_has_nothing_yet_has_no_vote() {
+    let mut world = World::new(&[1]);
+    world.input(1, Input::Campaign);
+    let wanted = BTreeSet::from([1, 2]);
+    // It is not there yet.
+    for _ in 0..20 {
+        let group = world.members[&1].group();
+        if let Some(Step::Change(change)) = group.next(&wanted, 1) {
+            assert_eq!(change, MembershipChange::AddLearner(2));
+            world.input(1, Input::Change(change));
+        }
+        world.ticks(1);
+        world.snapshot_where_wanted();
+    }
+    world.propose(1, 1, b"a");
+    assert_eq!(world.values(1), [b"a"]);
+    world.blank(2);
+    world.reshape(&[1, 2]);
+    assert_eq!(world.members[&2].group().voters, wanted);
+}
+
+#[test]
+fn a_founder_that_starts_again_does_not_lead_by_itself() {
+    let mut world = grown();
+    let old = world.members.remove(&1).unwrap().leadership().term;
+    world.ticks(60);
+    let leader = world.leader();
+    world.propose(leader, 3, b"c");
+    let others: Vec<_> = [2, 3]
+        .map(|id| (id, world.members.remove(&id).unwrap()))
+        .into();
+    // It comes back while the others cannot be reached.
+    world.start(1);
+    world.input(1, Input::Campaign);
+    world.ticks(100);
+    assert!(!world.members[&1].leadership().established);
+    assert_eq!(
+        world.members[&1].leadership().term,
+        old,
+        "nor does it force an election"
+    );
+    world.members.extend(others);
+    world.ticks(60);
+    assert!(world.values(1).contains(&b"c".as_slice()));
+}
+
+#[test]
+fn a_leader_that_is_to_go_hands_over_and_goes() {
+    let mut world = grown();
+    world.reshape(&[2, 3]);
+    let leader = world.leader();
+    assert_ne!(leader, 1);
+    world.propose(leader, 5, b"d");
+    world.ticks(1);
+    for id in [2, 3] {
+        assert_eq!(world.values(id).last(), Some(&b"d".as_slice()));
+    }
+    assert_ne!(world.values(1).last(), Some(&b"d".as_slice()));
+    world.reshape(&[leader]);
+    world.propose(leader, 6, b"e");
+    assert_eq!(world.values(leader).last(), Some(&b"e".as_slice()));
+}
+
+#[test]
+fn a_read_waits_for_the_leader_and_for_a_majority() {
+    let mut world = grown();
+    let committed = world.applied[&1].last().unwrap().0;
+    world.input(2, Input::Read { tag: 9 });
+    assert_eq!(world.readable, [(9, committed)]);
+    world.input(1, Input::Read { tag: 10 });
+    assert_eq!(world.readable.last(), Some(&(10, committed)));
+    // A leader that is cut off does not know that it leads no more.
+    for id in [2, 3] {
+        world.members.remove(&id);
+    }
+    world.input(1, Input::Read { tag: 11 });
+    assert!(world.members[&1].leadership().established);
+    assert_eq!(world.readable.len(), 2);
+    world.ticks(30);
+    assert!(!world.members[&1].leadership().established);
+}
+
+#[test]
+fn one_that_was_cut_off_returns_without_an_election() {
+    let mut world = grown();
+    let away = world.members.remove(&3).unwrap();
+    let mut alone = World::new(&[]);
+    alone.disks.insert(3, world.disks[&3].clone());
+    alone.applied.insert(3, Vec::new());
+    alone.members.insert(3, away);
+    alone.ticks(200);
+    let before = world.members[&1].leadership();
+    world.members.insert(3, alone.members.remove(&3).unwrap());
+    world.ticks(30);
+    assert_eq!(world.members[&1].leadership(), before);
+    assert_eq!(world.members[&3].leadership().leader, Some(1));
 }

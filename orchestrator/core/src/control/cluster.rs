@@ -1,6 +1,6 @@
 //! The cluster object: `swarm init` and `swarm update`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
@@ -66,6 +66,7 @@ pub fn init_cluster(tx: &mut Tx<'_>, init: InitCluster) -> Result<(), ControlErr
         data_path_port: init.data_path_port,
         root_ca: init.root_ca,
         join_tokens: init.join_tokens,
+        removed_nodes: BTreeMap::new(),
     }));
     tx.put(Object::Node(Node {
         id: init.node,
@@ -85,7 +86,6 @@ pub fn init_cluster(tx: &mut Tx<'_>, init: InitCluster) -> Result<(), ControlErr
         manager: Some(ManagerStatus {
             raft_id: init.raft_id,
             address: init.manager_address,
-            leader: true,
         }),
         taken_ports: BTreeSet::new(),
     }));
@@ -97,7 +97,7 @@ pub fn init_cluster(tx: &mut Tx<'_>, init: InitCluster) -> Result<(), ControlErr
         ingress: true,
         ipv6: false,
         ipam: Vec::new(),
-        driver_options: std::collections::BTreeMap::new(),
+        driver_options: BTreeMap::new(),
     };
     super::create_network(tx, ingress).map(|_| ())
 }

@@ -1,7 +1,11 @@
 //! Why an operation was refused, in Docker's words where Docker has them.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
 /// Why an operation was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum ControlError {
     /// The request makes no sense, whatever the state.
     #[error("{0}")]
@@ -10,7 +14,7 @@ pub enum ControlError {
     #[error("{kind} {name} not found")]
     NotFound {
         /// `service`, `node`, ...
-        kind: &'static str,
+        kind: Cow<'static, str>,
         /// What was asked for.
         name: String,
     },
@@ -18,7 +22,7 @@ pub enum ControlError {
     #[error("{kind} {name} is ambiguous ({matches} matches found)")]
     Ambiguous {
         /// `service`, `node`, ...
-        kind: &'static str,
+        kind: Cow<'static, str>,
         /// What was asked for.
         name: String,
         /// How many objects it fits.
@@ -28,7 +32,7 @@ pub enum ControlError {
     #[error("name conflicts with an existing object: {kind} {name} already exists")]
     AlreadyExists {
         /// `service`, `network`, ...
-        kind: &'static str,
+        kind: Cow<'static, str>,
         /// The name.
         name: String,
     },
@@ -58,7 +62,7 @@ impl ControlError {
     /// A [`NotFound`](Self::NotFound).
     pub(crate) fn not_found(kind: &'static str, name: impl ToString) -> Self {
         Self::NotFound {
-            kind,
+            kind: kind.into(),
             name: name.to_string(),
         }
     }

@@ -73,7 +73,7 @@ fn only_one<'a, T: 'a>(
         [] => Ok(None),
         [one] => Ok(Some(Arc::clone(one))),
         many => Err(ControlError::Ambiguous {
-            kind,
+            kind: kind.into(),
             name: text.to_owned(),
             matches: many.len(),
         }),

@@ -6,8 +6,10 @@
 
 mod attachment;
 mod cluster;
+mod command;
 mod error;
 mod find;
+mod manager;
 mod network;
 mod node;
 mod service;
@@ -17,8 +19,10 @@ mod tests;
 
 pub use attachment::{AttachRequest, attach, detach, name_attachment, sync_attachments};
 pub use cluster::{InitCluster, init_cluster, update_cluster};
+pub use command::{Command, run};
 pub use error::ControlError;
 pub use find::{find_network, find_node, find_service, find_task};
+pub use manager::{dismiss, enroll, leave, wanted_members};
 pub use network::{create_network, remove_network};
 pub use node::{admit_node, open_session, remove_node, report_ports, set_node_state, update_node};
 pub(crate) use service::check_networks;

@@ -12,7 +12,7 @@ pub fn create_network(tx: &mut Tx<'_>, spec: NetworkSpec) -> Result<NetworkId, C
     validate::network_spec(&spec)?;
     if tx.network_by_name(&spec.name).is_some() {
         return Err(ControlError::AlreadyExists {
-            kind: "network",
+            kind: "network".into(),
             name: spec.name,
         });
     }

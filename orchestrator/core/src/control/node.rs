@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::ControlError;
+use super::manager::check_demotion;
+use crate::consensus::Group;
 use crate::ids::NodeId;
 use crate::objects::node::{Availability, NodeDescription, NodeState, NodeStatus, Role, TakenPort};
 use crate::objects::task::TaskOwner;
-use crate::objects::{Labels, Meta, Node, NodeSpec, Task};
+use crate::objects::{Cluster, Labels, Meta, Node, NodeSpec, Task};
 use crate::store::{Object, ObjectKey, Tx};
 use crate::task_state::{Actor, TaskState, may_move};
 use crate::validate;
@@ -105,42 +107,32 @@ pub fn report_ports(
     Ok(())
 }
 
-/// Changes what the user may change of a node.
+/// Changes what the user may change of a node. Its role follows in time: a manager stays one until
+/// the raft group, which is `managers`, goes on without it.
 pub fn update_node(
     tx: &mut Tx<'_>,
     id: &NodeId,
     version: u64,
     spec: NodeSpec,
+    managers: &Group,
 ) -> Result<(), ControlError> {
     let mut node = get(tx, id)?;
     if node.meta.version != version {
         return Err(ControlError::OutOfSequence);
     }
     validate::node_spec(&spec)?;
-    if spec.role != node.spec.role {
-        return Err(role_change_refused(tx, spec.role));
+    if spec.role == Role::Worker && node.spec.role == Role::Manager {
+        check_demotion(tx, &node, managers)?;
     }
     node.spec = spec;
     tx.put(Object::Node(node));
     Ok(())
 }
 
-fn role_change_refused(tx: &Tx<'_>, wanted: Role) -> ControlError {
-    let managers = tx.nodes().filter(|n| n.spec.role == Role::Manager).count();
-    if wanted == Role::Worker && managers <= 1 {
-        return ControlError::FailedPrecondition(
-            "attempting to demote the last manager of the swarm".to_owned(),
-        );
-    }
-    ControlError::Unimplemented(
-        "this version runs one manager: the role of a node cannot be changed".to_owned(),
-    )
-}
-
 /// Forgets a node. What ran there is written off at once.
 pub fn remove_node(tx: &mut Tx<'_>, id: &NodeId, force: bool) -> Result<(), ControlError> {
     let node = get(tx, id)?;
-    if node.manager.is_some() {
+    if node.serves_as() == Role::Manager {
         return Err(ControlError::FailedPrecondition(format!(
             "node {id} is a cluster manager and is a member of the raft cluster. \
              It must be demoted to worker before removal"
@@ -160,7 +152,20 @@ pub fn remove_node(tx: &mut Tx<'_>, id: &NodeId, force: bool) -> Result<(), Cont
         write_off(tx, task);
     }
     tx.remove(ObjectKey::Node(id.clone()));
+    remember_removed(tx, id);
     Ok(())
+}
+
+/// Its certificate may be good for as long as one that was issued now: nobody takes it any more,
+/// not even who has not heard of later nodes either.
+fn remember_removed(tx: &mut Tx<'_>, id: &NodeId) {
+    let Some(cluster) = tx.cluster() else { return };
+    let mut cluster = Cluster::clone(cluster);
+    let now = tx.now();
+    cluster.removed_nodes.retain(|_, until| *until > now);
+    let until = now + cluster.spec.node_cert_expiry;
+    cluster.removed_nodes.insert(id.clone(), until);
+    tx.put(Object::Cluster(cluster));
 }
 
 /// The node is gone for good: its attachments vanish, its tasks are orphaned.

@@ -25,7 +25,7 @@ pub fn create_service(tx: &mut Tx<'_>, spec: ServiceSpec) -> Result<ServiceId, C
     allocate::check_ports(tx, None, &spec)?;
     if tx.service_by_name(&spec.name).is_some() {
         return Err(ControlError::AlreadyExists {
-            kind: "service",
+            kind: "service".into(),
             name: spec.name,
         });
     }

@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::consensus::Group;
 use crate::dispatch::{self, TaskReport};
 use crate::fixture::{Bench, network_spec, on_network, service_spec};
 use crate::network::{Family, Protocol};
+use crate::objects::NodeSpec;
 use crate::objects::node::{Availability, NodeState, Role, TakenPort};
 use crate::objects::service::{PortConfig, PublishMode};
 use crate::objects::task::{ContainerStatus, TaskStatus};
@@ -65,7 +67,7 @@ fn a_stale_version_is_refused() {
     let results = [
         bench.write(|tx| update_service(tx, &id, stale, spec)),
         bench.write(|tx| rollback_service(tx, &id, stale)),
-        bench.write(|tx| update_node(tx, &node, 0, node_spec)),
+        bench.write(|tx| update_node(tx, &node, 0, node_spec, &Group::default())),
         bench.write(|tx| update_cluster(tx, 0, cluster_spec, None)),
     ];
     for result in results {
@@ -266,16 +268,123 @@ fn what_ran_on_a_removed_node_is_written_off() {
     assert!(bench.state.task(&lent.id).is_none());
 }
 
-#[test]
-fn roles_cannot_be_changed() {
-    let mut bench = Bench::with_nodes(2);
-    for (index, role) in [(0, Role::Worker), (1, Role::Manager)] {
-        let node = bench.state.node(&bench.node(index)).unwrap().clone();
-        let mut spec = node.spec.clone();
-        spec.role = role;
-        let result = bench.write(|tx| update_node(tx, &node.id, node.meta.version, spec));
-        assert!(result.is_err(), "{role:?}");
+/// A raft group in which everybody votes and is well.
+fn group(ids: &[u64]) -> Group {
+    let ids: BTreeSet<u64> = ids.iter().copied().collect();
+    Group {
+        voters: ids.clone(),
+        active: ids,
+        ..Group::default()
     }
+}
+
+fn set_role(
+    bench: &mut Bench,
+    index: usize,
+    role: Role,
+    managers: &Group,
+) -> Result<(), ControlError> {
+    let node = bench.state.node(&bench.node(index)).unwrap().clone();
+    let spec = NodeSpec {
+        role,
+        ..node.spec.clone()
+    };
+    bench.write(|tx| update_node(tx, &node.id, node.meta.version, spec, managers))
+}
+
+fn serves_as(bench: &Bench, index: usize) -> Role {
+    let node = bench.node(index);
+    dispatch::assignment(&bench.state, &node).unwrap().role
+}
+
+/// The raft group consists of these.
+fn go_on_with(bench: &mut Bench, ids: &[u64]) {
+    let dismissed = bench.write(|tx| {
+        dismiss(tx, &group(ids));
+        Ok(())
+    });
+    dismissed.unwrap();
+}
+
+#[test]
+fn a_worker_is_promoted_enrols_and_is_demoted_again() {
+    let mut bench = Bench::with_nodes(2);
+    let (node, address) = (bench.node(1), "192.0.2.2:2377".parse().unwrap());
+    let refused = bench.write(|tx| enroll(tx, &node, 9, address)).unwrap_err();
+    assert!(matches!(refused, ControlError::PermissionDenied(_)));
+    set_role(&mut bench, 1, Role::Manager, &group(&[1])).unwrap();
+    assert_eq!(serves_as(&bench, 1), Role::Manager);
+    assert_eq!(wanted_members(&bench.state), BTreeSet::from([1]));
+    bench.write(|tx| enroll(tx, &node, 9, address)).unwrap();
+    assert_eq!(wanted_members(&bench.state), BTreeSet::from([1, 9]));
+    set_role(&mut bench, 1, Role::Worker, &group(&[1, 9])).unwrap();
+    assert_eq!(wanted_members(&bench.state), BTreeSet::from([1]));
+    // It serves on until the group goes on without it, and cannot be removed before.
+    go_on_with(&mut bench, &[1, 9]);
+    assert_eq!(serves_as(&bench, 1), Role::Manager);
+    assert!(bench.write(|tx| remove_node(tx, &node, true)).is_err());
+    go_on_with(&mut bench, &[1]);
+    assert_eq!(serves_as(&bench, 1), Role::Worker);
+}
+
+#[test]
+fn neither_the_last_manager_nor_one_that_is_needed_can_be_demoted() {
+    let mut bench = Bench::with_nodes(3);
+    let last = set_role(&mut bench, 0, Role::Worker, &group(&[1])).unwrap_err();
+    assert!(last.to_string().contains("the last manager"), "{last}");
+    set_role(&mut bench, 1, Role::Manager, &group(&[1])).unwrap();
+    let (node, address) = (bench.node(1), "192.0.2.2:2377".parse().unwrap());
+    bench.write(|tx| enroll(tx, &node, 9, address)).unwrap();
+    let mut alone = group(&[1, 9]);
+    alone.active.remove(&1);
+    let needed = set_role(&mut bench, 1, Role::Worker, &alone).unwrap_err();
+    assert!(needed.to_string().contains("a loss of quorum"), "{needed}");
+    let said = bench.write(|tx| leave(tx, &node, &alone)).unwrap_err();
+    assert_eq!(said, needed);
+    bench.write(|tx| leave(tx, &node, &group(&[1, 9]))).unwrap();
+    let left = bench.state.node(&node).unwrap();
+    assert_eq!(
+        (left.spec.role, left.status.state),
+        (Role::Worker, NodeState::Down)
+    );
+}
+
+#[test]
+fn removed_nodes_are_remembered_while_their_certificates_are_good() {
+    let mut bench = Bench::with_nodes(3);
+    let (first, second) = (bench.node(1), bench.node(2));
+    bench.write(|tx| remove_node(tx, &first, true)).unwrap();
+    let removed = |bench: &Bench| bench.state.cluster().unwrap().removed_nodes.clone();
+    assert!(removed(&bench).contains_key(&first));
+    bench.now = bench.now + bench.state.cluster().unwrap().spec.node_cert_expiry;
+    bench.write(|tx| remove_node(tx, &second, true)).unwrap();
+    assert_eq!(removed(&bench).into_keys().collect::<Vec<_>>(), [second]);
+}
+
+#[test]
+fn a_command_does_what_its_function_does() {
+    let mut bench = Bench::with_nodes(1);
+    let create = Command::CreateService(Box::new(service_spec("redis", 1)));
+    // It travels.
+    let bytes = rmp_serde::to_vec_named(&create).unwrap();
+    let create: Command = rmp_serde::from_slice(&bytes).unwrap();
+    let id = bench
+        .write(|tx| run(tx, create, &group(&[1])))
+        .unwrap()
+        .unwrap();
+    let service = find_service(&bench.state, &id).unwrap();
+    assert_eq!(service.spec.name, "redis");
+    let remove = Command::RemoveService(service.id.clone());
+    assert_eq!(
+        bench.write(|tx| run(tx, remove.clone(), &group(&[1]))),
+        Ok(None)
+    );
+    let again = bench.write(|tx| run(tx, remove, &group(&[1]))).unwrap_err();
+    let bytes = rmp_serde::to_vec_named(&again).unwrap();
+    assert_eq!(
+        rmp_serde::from_slice::<ControlError>(&bytes).unwrap(),
+        again
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{NetworkId, NodeId, TaskId};
 use crate::network::{self, DesiredNetwork, Protocol};
+use crate::objects::node::Role;
 use crate::objects::{Network, Task};
 use crate::store::State;
 use crate::task_state::TaskState;
@@ -29,6 +30,14 @@ pub struct Assignment {
     pub host_ports: BTreeMap<TaskId, BTreeSet<(Protocol, u16)>>,
     /// How often the node must report that it lives.
     pub heartbeat_period: Duration,
+    /// What the node is trusted with.
+    #[serde(default = "worker")]
+    pub role: Role,
+}
+
+/// Managers that do not say it yet have none beside them.
+fn worker() -> Role {
+    Role::Worker
 }
 
 impl Assignment {
@@ -48,6 +57,7 @@ impl Assignment {
             && networks_equal
             && self.host_ports == other.host_ports
             && self.heartbeat_period == other.heartbeat_period
+            && self.role == other.role
             && desired(self) == desired(other)
     }
 }
@@ -60,7 +70,7 @@ fn same_network(a: &Network, b: &Network) -> bool {
 /// The assignment of `node`; `None` when there is no such node or no cluster.
 pub fn assignment(state: &State, node: &NodeId) -> Option<Assignment> {
     let cluster = state.cluster()?;
-    state.node(node)?;
+    let role = state.node(node)?.serves_as();
     let tasks: Vec<Task> = state
         .tasks()
         .filter(|t| t.node.as_ref() == Some(node) && t.service().is_some())
@@ -89,6 +99,7 @@ pub fn assignment(state: &State, node: &NodeId) -> Option<Assignment> {
         networks,
         network: network::desired(state, node),
         heartbeat_period: cluster.spec.heartbeat_period,
+        role,
         tasks,
     })
 }

@@ -1,5 +1,6 @@
 //! The cluster: its settings, its trust root and its join tokens. One per store.
 
+use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{Labels, Meta};
-use crate::ids::ClusterId;
+use crate::ids::{ClusterId, NodeId};
+use crate::time::Timestamp;
 
 /// The one cluster object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,9 @@ pub struct Cluster {
     pub root_ca: RootCa,
     /// Secrets that let a host in.
     pub join_tokens: JoinTokens,
+    /// Nodes that were removed, and until when they may still have a certificate that is good.
+    #[serde(default)]
+    pub removed_nodes: BTreeMap<NodeId, Timestamp>,
 }
 
 impl Cluster {

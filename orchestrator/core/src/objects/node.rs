@@ -56,6 +56,15 @@ impl Node {
         hostname.unwrap_or(self.id.as_str())
     }
 
+    /// What it is trusted with now: a manager that is to be none stays one until the raft group
+    /// goes on without it.
+    pub fn serves_as(&self) -> Role {
+        match self.manager {
+            Some(_) => Role::Manager,
+            None => self.spec.role,
+        }
+    }
+
     /// Whether what runs there counts as running: the node is not known to be down.
     pub fn may_serve(&self) -> bool {
         self.status.state != NodeState::Down
@@ -149,6 +158,4 @@ pub struct ManagerStatus {
     pub raft_id: u64,
     /// Where it serves node-to-node calls.
     pub address: SocketAddr,
-    /// Whether it leads.
-    pub leader: bool,
 }

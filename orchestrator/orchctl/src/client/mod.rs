@@ -21,6 +21,8 @@ pub use error::Error;
 pub use host::Host;
 pub use stream::{LogFrame, LogStream, LogTarget, json_lines};
 
+use crate::output;
+
 /// The API version this client speaks; orchd answers 1.24 to 1.51.
 const API_VERSION: &str = "/v1.51";
 
@@ -136,6 +138,9 @@ impl Call<'_> {
     pub async fn stream(self) -> Result<Incoming, Error> {
         let response = self.send().await?;
         let status = response.status();
+        if let Some(text) = response.headers().get(header::WARNING).and_then(warning) {
+            output::diagnostic(&format!("Warning: {text}"));
+        }
         if status.is_success() {
             return Ok(response.into_body());
         }
@@ -174,6 +179,12 @@ impl Call<'_> {
             }
         }
     }
+}
+
+/// The text of a warning: `CODE AGENT "TEXT"` (RFC 7234 section 5.5).
+fn warning(value: &header::HeaderValue) -> Option<&str> {
+    let (_, text) = value.to_str().ok()?.split_once('"')?;
+    Some(text.trim_end_matches('"'))
 }
 
 /// Decodes an answer. Go writes empty lists and maps as `null`; taking those for absent lets the

@@ -132,6 +132,7 @@ mod tests {
             network: DesiredNetwork::default(),
             host_ports: Default::default(),
             heartbeat_period: Duration::from_secs(5),
+            role: orch_core::objects::node::Role::Worker,
         }
     }
 

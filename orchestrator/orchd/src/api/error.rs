@@ -125,6 +125,7 @@ impl From<WriteError> for ApiError {
         match error {
             WriteError::Control(error) => error.into(),
             WriteError::Unavailable(reason) => Self::new(StatusCode::SERVICE_UNAVAILABLE, reason),
+            WriteError::NotLeader => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         }
     }
 }
@@ -136,7 +137,7 @@ impl From<LifecycleError> for ApiError {
             LifecycleError::BadAddress(_) | LifecycleError::BadToken(_) => StatusCode::BAD_REQUEST,
             LifecycleError::AlreadyMember
             | LifecycleError::NotMember
-            | LifecycleError::LastManager
+            | LifecycleError::IsManager(_)
             | LifecycleError::Unfit { .. } => StatusCode::SERVICE_UNAVAILABLE,
             LifecycleError::Rpc(ref error) => rpc_status(error),
             LifecycleError::Pki(_) | LifecycleError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -166,9 +167,10 @@ fn rpc_status(error: &RpcError) -> StatusCode {
             | Code::Internal
             | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
         },
-        RpcError::Unreachable { .. } | RpcError::NoManager | RpcError::TimedOut(_) => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        RpcError::Unreachable { .. }
+        | RpcError::NoManager
+        | RpcError::NotLeader { .. }
+        | RpcError::TimedOut(_) => StatusCode::SERVICE_UNAVAILABLE,
         RpcError::Untrusted { .. } | RpcError::BadAnswer(_) | RpcError::Pki(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }

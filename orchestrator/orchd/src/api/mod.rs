@@ -11,6 +11,7 @@ mod extract;
 mod filters;
 #[cfg(test)]
 mod fixtures;
+mod freshness;
 mod hijack;
 mod net;
 mod networks;
@@ -36,7 +37,7 @@ use http::Request;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::{Daemon, Member, Membership};
-use crate::manager::ManagerHandle;
+use crate::rpc::control::Control;
 use error::ApiError;
 use upstream::Upstream;
 
@@ -49,12 +50,12 @@ struct Api {
 
 impl Api {
     /// The cluster's state and control, or Docker's words why this host has none.
-    fn manager(&self) -> Result<ManagerHandle, ApiError> {
+    fn manager(&self) -> Result<Control, ApiError> {
         Ok(self.managing_member()?.1)
     }
 
     /// Like [`Api::manager`], with this host's place in the cluster.
-    fn managing_member(&self) -> Result<(Member, ManagerHandle), ApiError> {
+    fn managing_member(&self) -> Result<(Member, Control), ApiError> {
         match self.daemon.membership() {
             Membership::Member(member) => match member.manager.clone() {
                 Some(manager) => Ok((member, manager)),
@@ -90,9 +91,21 @@ pub async fn serve(
 }
 
 fn router(api: Api) -> Router {
+    of_the_cluster()
+        .route_layer(axum::middleware::from_fn_with_state(
+            api.clone(),
+            freshness::catch_up,
+        ))
+        .merge(of_the_host())
+        .fallback(forward)
+        .method_not_allowed_fallback(forward)
+        .with_state(api)
+}
+
+/// What is answered by what this host is and does.
+fn of_the_host() -> Router<Api> {
     Router::new()
         .route("/_ping", get(system::ping))
-        .route("/info", get(system::info))
         .route("/version", get(system::version))
         .route("/orch/doctor", get(system::doctor))
         .route("/orch/net/drops", get(net::drops))
@@ -100,14 +113,21 @@ fn router(api: Api) -> Router {
         .route("/orch/net/flows", get(net::flows))
         .route("/orch/net/services", get(net::services))
         .route("/orch/net/trace", get(net::trace))
-        .route("/orch/services/{id}/warnings", get(services::host_warnings))
-        .route("/swarm", get(swarm::inspect))
         .route("/swarm/init", post(swarm::init))
         .route("/swarm/join", post(swarm::join))
         .route("/swarm/leave", post(swarm::leave))
+        .route("/swarm/unlock", post(swarm::unlock))
+        .route("/distribution/{*rest}", get(ask_registry))
+}
+
+/// What is answered by the cluster's state.
+fn of_the_cluster() -> Router<Api> {
+    Router::new()
+        .route("/info", get(system::info))
+        .route("/orch/services/{id}/warnings", get(services::host_warnings))
+        .route("/swarm", get(swarm::inspect))
         .route("/swarm/update", post(swarm::update))
         .route("/swarm/unlockkey", get(swarm::unlock_key))
-        .route("/swarm/unlock", post(swarm::unlock))
         .route("/nodes", get(nodes::list))
         .route("/nodes/{id}", get(nodes::inspect).delete(nodes::remove))
         .route("/nodes/{id}/update", post(nodes::update))
@@ -122,7 +142,6 @@ fn router(api: Api) -> Router {
         .route("/tasks", get(tasks::list))
         .route("/tasks/{id}", get(tasks::inspect))
         .route("/tasks/{id}/logs", get(services::logs))
-        .route("/distribution/{*rest}", get(ask_registry))
         .route("/networks", get(networks::list))
         .route("/networks/create", post(networks::create))
         .route("/networks/prune", post(networks::prune))
@@ -136,9 +155,6 @@ fn router(api: Api) -> Router {
         .route("/secrets/{*rest}", axum::routing::any(objects::unsupported))
         .route("/configs", get(objects::list_none))
         .route("/configs/{*rest}", axum::routing::any(objects::unsupported))
-        .fallback(forward)
-        .method_not_allowed_fallback(forward)
-        .with_state(api)
 }
 
 /// Everything that is not the cluster's.

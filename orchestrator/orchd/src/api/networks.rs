@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{Request, StatusCode};
-use orch_core::control;
+use orch_core::control::Command;
 use orch_core::objects::{Network, Node};
 use orch_core::store::State as Store;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -195,10 +195,8 @@ pub async fn create(State(api): State<Api>, request: Request<Body>) -> Result<Re
 async fn create_in_cluster(api: &Api, body: &Value) -> Result<Response, ApiError> {
     let manager = api.manager()?;
     let spec = convert::decode(body)?;
-    let id = manager
-        .write(move |tx| control::create_network(tx, spec))
-        .await?;
-    let answer = Json(json!({ "Id": id.as_str(), "Warning": "" }));
+    let id = manager.run(Command::CreateNetwork(Box::new(spec))).await?;
+    let answer = Json(json!({ "Id": id.unwrap_or_default(), "Warning": "" }));
     Ok((StatusCode::CREATED, answer).into_response())
 }
 
@@ -221,9 +219,8 @@ pub async fn remove(
         return proxy::forward(&api.upstream, request).await;
     };
     let manager = api.manager()?;
-    let id = network.id.clone();
     manager
-        .write(move |tx| control::remove_network(tx, &id))
+        .run(Command::RemoveNetwork(network.id.clone()))
         .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use orch_core::control::{self, find_node};
+use orch_core::control::{Command, find_node};
 use orch_core::objects::Node;
 use orch_core::store::State as Store;
 use serde_json::{Value, json};
 
 use super::Api;
+use super::convert::node::Managers;
 use super::convert::{cluster, node, words};
 use super::error::ApiError;
 use super::extract::{JsonBody, Params};
@@ -15,8 +16,13 @@ use super::filters::Filters;
 
 /// `GET /nodes`.
 pub async fn list(State(api): State<Api>, params: Params) -> Result<Json<Value>, ApiError> {
-    let state = api.manager()?.state();
-    Ok(Json(filtered(&state, params.text("filters"))?))
+    let control = api.manager()?;
+    let managers = Managers::seen_by(control.manager());
+    Ok(Json(filtered(
+        &control.state(),
+        &managers,
+        params.text("filters"),
+    )?))
 }
 
 /// `GET /nodes/{id}`.
@@ -24,9 +30,11 @@ pub async fn inspect(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let state = api.manager()?.state();
+    let control = api.manager()?;
+    let state = control.state();
     let found = find_node(&state, &id)?;
-    Ok(Json(node::render(&found, &tls_info(&state))))
+    let managers = Managers::seen_by(control.manager());
+    Ok(Json(node::render(&found, &managers, &tls_info(&state))))
 }
 
 /// `POST /nodes/{id}/update`.
@@ -40,9 +48,10 @@ pub async fn update(
     let version = params.version("node")?;
     let id = find_node(&manager.state(), &id)?.id.clone();
     let spec = node::decode(&body)?;
-    Ok(manager
-        .write(move |tx| control::update_node(tx, &id, version, spec))
-        .await?)
+    manager
+        .run(Command::UpdateNode { id, version, spec })
+        .await?;
+    Ok(())
 }
 
 /// `DELETE /nodes/{id}`.
@@ -54,9 +63,8 @@ pub async fn remove(
     let manager = api.manager()?;
     let force = params.flag("force");
     let id = find_node(&manager.state(), &id)?.id.clone();
-    Ok(manager
-        .write(move |tx| control::remove_node(tx, &id, force))
-        .await?)
+    manager.run(Command::RemoveNode { id, force }).await?;
+    Ok(())
 }
 
 fn tls_info(state: &Store) -> Value {
@@ -65,7 +73,7 @@ fn tls_info(state: &Store) -> Value {
         .map_or_else(|| json!({}), |cluster| cluster::tls_info(&cluster.root_ca))
 }
 
-fn filtered(state: &Store, filters: &str) -> Result<Value, ApiError> {
+fn filtered(state: &Store, managers: &Managers, filters: &str) -> Result<Value, ApiError> {
     let accepted = ["id", "label", "node.label", "membership", "name", "role"];
     let filters = Filters::parse(filters, &accepted)?;
     filters.check("role", &["worker", "manager"])?;
@@ -74,7 +82,7 @@ fn filtered(state: &Store, filters: &str) -> Result<Value, ApiError> {
     let shown: Vec<_> = state
         .nodes()
         .filter(|found| fits(&filters, found))
-        .map(|found| node::render(found, &tls))
+        .map(|found| node::render(found, managers, &tls))
         .collect();
     Ok(json!(shown))
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use orch_core::control::{self, find_network, find_service};
+use orch_core::control::{self, Command, find_network, find_service};
 use orch_core::objects::service::ServiceMode;
 use orch_core::objects::task::TaskOwner;
 use orch_core::objects::{Service, ServiceSpec};
@@ -36,10 +36,8 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let manager = api.manager()?;
     let spec = decode(&manager.state(), body)?;
-    let id = manager
-        .write(move |tx| control::create_service(tx, spec))
-        .await?;
-    let mut answer = json!({ "ID": id.as_str() });
+    let id = manager.run(Command::CreateService(Box::new(spec))).await?;
+    let mut answer = json!({ "ID": id.unwrap_or_default() });
     if let Some(warnings) = warnings(&headers) {
         answer["Warnings"] = warnings;
     }
@@ -74,13 +72,14 @@ pub async fn update(
     match params.text("rollback") {
         "" => {
             let spec = decode(&state, body)?;
+            let spec = Box::new(spec);
             manager
-                .write(move |tx| control::update_service(tx, &id, version, spec))
+                .run(Command::UpdateService { id, version, spec })
                 .await?;
         }
         "previous" => {
             manager
-                .write(move |tx| control::rollback_service(tx, &id, version))
+                .run(Command::RollbackService { id, version })
                 .await?;
         }
         other => {
@@ -106,9 +105,8 @@ pub async fn host_warnings(
 pub async fn remove(State(api): State<Api>, Path(id): Path<String>) -> Result<(), ApiError> {
     let manager = api.manager()?;
     let id = find_service(&manager.state(), &id)?.id.clone();
-    Ok(manager
-        .write(move |tx| control::remove_service(tx, &id))
-        .await?)
+    manager.run(Command::RemoveService(id)).await?;
+    Ok(())
 }
 
 /// `GET /services/{id}/logs` and `GET /tasks/{id}/logs`.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use ipnet::IpNet;
-use orch_core::control;
+use orch_core::control::Command;
 use orch_core::objects::ClusterSpec;
 use orch_core::objects::node::Availability;
 use serde::{Deserialize, Serialize};
@@ -97,9 +97,14 @@ pub async fn update(
         true => Some(rotated(current, worker, manager_too)?),
         false => None,
     };
-    Ok(manager
-        .write(move |tx| control::update_cluster(tx, version, spec, tokens))
-        .await?)
+    let spec = Box::new(spec);
+    let command = Command::UpdateCluster {
+        version,
+        spec,
+        tokens,
+    };
+    manager.run(command).await?;
+    Ok(())
 }
 
 /// `GET /swarm/unlockkey`: none, as on a Docker swarm that is not locked.

@@ -3,7 +3,7 @@
 //! The rules and texts are Docker's; the host's interfaces come in as a value.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::LifecycleError;
 
@@ -112,6 +112,14 @@ pub(super) fn listen(
     }
     let (host, port) = split(text, port).ok_or_else(|| bad(BAD_LISTEN))?;
     Ok((host_address(host, interfaces, BAD_LISTEN)?, port).into())
+}
+
+/// Lets a manager listen for the family that it tells others.
+pub(super) fn listen_for(listen: &mut SocketAddr, advertise: SocketAddr) {
+    if listen.ip().is_unspecified() && advertise.is_ipv6() {
+        // The docker CLI says 0.0.0.0 and means everywhere; this takes IPv4, too.
+        listen.set_ip(Ipv6Addr::UNSPECIFIED.into());
+    }
 }
 
 /// What to tell other nodes; empty takes the listen address when that is a certain one.

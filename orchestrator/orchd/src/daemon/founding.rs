@@ -34,10 +34,7 @@ impl Founding {
     pub fn plan(request: &InitRequest, interfaces: &Interfaces) -> Result<Self, LifecycleError> {
         let mut listen = address::listen(&request.listen_addr, rpc::PORT, interfaces)?;
         let advertise = address::advertise(&request.advertise_addr, listen, interfaces)?;
-        if listen.ip().is_unspecified() && advertise.is_ipv6() {
-            // The docker CLI says 0.0.0.0 and means everywhere; this takes IPv4, too.
-            listen.set_ip(Ipv6Addr::UNSPECIFIED.into());
-        }
+        address::listen_for(&mut listen, advertise);
         let mut pools = request.default_addr_pool.clone();
         if !pools.iter().any(|pool| pool.addr().is_ipv4()) {
             pools.extend(DEFAULT_POOL.parse::<IpNet>());

@@ -1,6 +1,5 @@
 //! The task that owns the membership.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::address;
 use super::founding::{Founding, own_address};
+use super::joining::Joining;
+use super::leaving;
+use super::managing::{self, Managing};
 use super::member::{self, Context, Failure, News, Running};
 use super::state_dir::{StateDir, StoredMembership};
 use super::{Command, InitRequest, JoinRequest, LifecycleError, Member, Membership, preflight};
@@ -23,11 +25,9 @@ use crate::netplane::NetPlane;
 use crate::pki::Identity;
 use crate::pki::ca::{self, CertificateAuthority};
 use crate::pki::credentials::{Credentials, NodeKey};
-use crate::pki::token::{self, JoinToken};
+use crate::pki::token;
 use crate::plugin::{self, Driver};
 use crate::raft::Raft;
-use crate::rpc::client::Admission;
-use crate::rpc::{self, RpcError};
 
 /// Pause before a member that failed is started again.
 const RETRY: Duration = Duration::from_secs(3);
@@ -125,7 +125,7 @@ impl Owner {
                     Failure::Fatal(reason) => break Err(anyhow::anyhow!(reason)),
                     Failure::Restart(reason) => self.restart_later(reason).await,
                 },
-                news = news(&mut self.running) => self.hear(news),
+                news = news(&mut self.running) => self.hear(news).await,
                 () = until(self.retry_at) => self.resume().await,
             }
         };
@@ -163,7 +163,10 @@ impl Owner {
     async fn resume(&mut self) {
         self.retry_at = None;
         let stored = match self.dir.membership() {
-            Ok(Some(stored)) => stored,
+            Ok(Some(stored)) => match self.with_certified_role(stored) {
+                Ok(stored) => stored,
+                Err(error) => return self.cannot_run(error.to_string()),
+            },
             Ok(None) => {
                 if let Err(error) = self.dir.clear() {
                     tracing::warn!(error = format!("{error:#}"), "leftovers stay");
@@ -177,6 +180,19 @@ impl Owner {
             Ok(running) => self.runs(running, stored),
             Err(error) => self.cannot_run(error.to_string()),
         }
+    }
+
+    /// The membership with the role that the certificate says: it is what others believe.
+    fn with_certified_role(
+        &self,
+        mut stored: StoredMembership,
+    ) -> Result<StoredMembership, LifecycleError> {
+        let certified = Credentials::load(&self.dir.certs())?.identity().role;
+        if stored.role() != certified {
+            stored.manager = certified == Role::Manager;
+            self.dir.save(&stored).map_err(failed)?;
+        }
+        Ok(stored)
     }
 
     fn runs(&mut self, running: Running, stored: StoredMembership) {
@@ -201,8 +217,9 @@ impl Owner {
         }
     }
 
-    fn hear(&mut self, news: News) {
+    async fn hear(&mut self, news: News) {
         match news {
+            News::Role(role) => self.change_role(role).await,
             News::Assignment(assignment) => {
                 self.networks.send_replace(Arc::new(assignment.networks));
             }
@@ -234,10 +251,10 @@ impl Owner {
         if let Some((running, stored)) = &self.running {
             self.publish(Membership::Member(Member {
                 node_id: stored.node_id.clone(),
-                node_address: stored.node_address,
+                node_address: stored.advertise.ip(),
                 remote_managers: stored.managers.clone(),
                 role: stored.role(),
-                manager: running.manager.clone(),
+                manager: running.control().cloned(),
                 clock: running.clock(),
             }));
         }
@@ -287,7 +304,7 @@ impl Owner {
         request: InitRequest,
         plan: Founding,
     ) -> Result<StoredMembership, LifecycleError> {
-        let listener = member::bind(plan.listen).await?;
+        let listener = managing::bind(plan.listen).await?;
         let description = member::describe(&self.context.options, plan.data_path)
             .await
             .map_err(|e| LifecycleError::Failed(e.to_string()))?;
@@ -307,7 +324,13 @@ impl Owner {
         credentials.save(&self.dir.certs())?;
         Raft::found(&self.dir.raft(), raft_id)
             .map_err(|e| LifecycleError::Failed(e.to_string()))?;
-        let manager = running.start_manager(&self.dir)?;
+        let credentials = watch::Sender::new(Arc::new(credentials));
+        let failures = self.context.failures.clone();
+        let shown = credentials.subscribe();
+        let (managing, inbox) = Managing::start(&self.dir, plan.advertise, shown, failures)?;
+        let manager = managing.control.manager().clone();
+        let managing = running.managing.insert(managing);
+        manager.led().await;
         let cluster = InitCluster {
             id: identity.cluster.clone(),
             spec: request.spec,
@@ -331,15 +354,14 @@ impl Owner {
             node_id: identity.node,
             cluster_id: identity.cluster,
             manager: true,
-            node_address: plan.advertise.ip(),
+            advertise: plan.advertise,
             data_path_address: plan.data_path,
             data_path_port: plan.data_path_port,
-            listen: Some(plan.listen),
+            listen: plan.listen,
             joined_at: Some(own_address(plan.listen)),
         };
         self.dir.save(&stored).map_err(failed)?;
-        let credentials = watch::Sender::new(Arc::new(credentials));
-        running.serve(listener, credentials.subscribe());
+        managing.serve(listener, credentials.subscribe(), inbox);
         running.start_node(&self.dir, &stored, credentials);
         Ok(stored)
     }
@@ -357,60 +379,35 @@ impl Owner {
 
     async fn join(&mut self, request: JoinRequest) -> Result<(), LifecycleError> {
         self.check_outside()?;
-        let token: JoinToken = request.token.parse()?;
-        let interfaces = address::interfaces()?;
-        let (admission, manager) = reach(&request.remote_addrs, &token).await?;
-        let terms = admission.check().await?;
-        let own = if request.advertise_addr.is_empty() {
-            address::towards(manager)?
-        } else {
-            let listen = address::listen(&request.listen_addr, rpc::PORT, &interfaces)?;
-            address::advertise(&request.advertise_addr, listen, &interfaces)?.ip()
-        };
-        let data_path = address::data_path(&request.data_path_addr, own, &interfaces)?;
-        let role = preflight::Role {
-            data_path_port: terms.data_path_port,
-            manager_port: None,
-            ranges: terms.ranges,
-            clock: Some(terms.clock),
-        };
-        preflight::check(&self.context.options, role).await?;
+        let joining = Joining::prepare(&self.context.options, &request).await?;
         self.publish(Membership::Pending);
-        let joined = async {
-            let admitted = admission.request(request.availability).await?;
-            let identity = admitted.credentials.identity().clone();
-            admitted.credentials.save(&self.dir.certs())?;
-            let stored = StoredMembership {
-                node_id: identity.node,
-                cluster_id: identity.cluster,
-                manager: identity.role == Role::Manager,
-                node_address: own,
-                data_path_address: data_path,
-                data_path_port: admitted.data_path_port,
-                listen: None,
-                managers: Vec::new(),
-                joined_at: Some(manager),
-            };
-            self.dir.save(&stored).map_err(failed)?;
-            Ok((stored, admitted.credentials))
-        };
-        let (stored, credentials) = match joined.await {
-            Ok(joined) => joined,
-            Err(error) => {
-                self.undo();
-                return Err(error);
-            }
-        };
         let mut running = Running::new(self.context.clone());
-        let credentials = watch::Sender::new(Arc::new(credentials));
-        running.start_node(&self.dir, &stored, credentials);
-        let ready = running.joined(JOIN_PATIENCE).await;
-        self.runs(running, stored);
-        if ready {
-            Ok(())
-        } else {
-            Err(LifecycleError::Failed(JOIN_GOES_ON.to_owned()))
+        match self.admitted(&mut running, joining).await {
+            Ok(stored) => {
+                let ready = running.joined(JOIN_PATIENCE).await;
+                self.runs(running, stored);
+                match ready {
+                    true => Ok(()),
+                    false => Err(LifecycleError::Failed(JOIN_GOES_ON.to_owned())),
+                }
+            }
+            Err(error) => {
+                running.stop().await;
+                self.undo();
+                Err(error)
+            }
         }
+    }
+
+    /// Becomes a node, and starts what it runs.
+    async fn admitted(
+        &self,
+        running: &mut Running,
+        joining: Joining,
+    ) -> Result<StoredMembership, LifecycleError> {
+        let (stored, credentials) = joining.admit(&self.dir).await?;
+        running.start(&self.dir, &stored, credentials).await?;
+        Ok(stored)
     }
 
     async fn leave(&mut self, force: bool) -> Result<(), LifecycleError> {
@@ -418,7 +415,8 @@ impl Owner {
         match &stored {
             Ok(None) => return Err(LifecycleError::NotMember),
             Ok(Some(stored)) if stored.manager && !force => {
-                return Err(LifecycleError::LastManager);
+                let running = self.running.as_ref().map(|(running, _)| running);
+                return Err(LifecycleError::IsManager(leaving::consequence(running)));
             }
             // A damaged file says nothing: only force may throw it away.
             Err(error) if !force => return Err(LifecycleError::Failed(format!("{error:#}"))),
@@ -427,12 +425,7 @@ impl Owner {
         self.publish(Membership::Pending);
         self.retry_at = None;
         if let Some((running, stored)) = self.running.take() {
-            if !stored.manager
-                && let Some(client) = running.client()
-                && let Err(error) = client.leave().await
-            {
-                tracing::warn!(%error, "no manager was told that this node leaves");
-            }
+            leaving::say_goodbye(&running, &stored).await;
             running.stop().await;
         }
         let node = stored.as_ref().ok().and_then(Option::as_ref);
@@ -453,34 +446,29 @@ impl Owner {
         tracing::info!("left the swarm");
         Ok(())
     }
-}
 
-/// Connects to the first manager that answers and is the one that the token names.
-async fn reach(
-    remotes: &[String],
-    token: &JoinToken,
-) -> Result<(Admission, SocketAddr), LifecycleError> {
-    let mut error =
-        LifecycleError::BadAddress("at least one RemoteAddr is required to join".to_owned());
-    for text in remotes {
-        let remote = address::remote(text, rpc::PORT)?;
-        let resolved = tokio::net::lookup_host(&remote)
-            .await
-            .map(|mut found| found.next());
-        let Ok(Some(manager)) = resolved else {
-            error = RpcError::Unreachable {
-                manager: remote,
-                reason: "the name has no address".to_owned(),
-            }
-            .into();
-            continue;
+    /// Goes on with another role, for which there is a certificate now.
+    async fn change_role(&mut self, role: Role) {
+        let Some((mut running, mut stored)) = self.running.take() else {
+            return;
         };
-        match Admission::connect(&manager.to_string(), token.clone()).await {
-            Ok(admission) => return Ok((admission, manager)),
-            Err(e) => error = e.into(),
+        if stored.role() == role {
+            self.running = Some((running, stored));
+            return;
+        }
+        tracing::info!(?role, "this node has another role now");
+        self.publish(Membership::Pending);
+        stored.manager = role == Role::Manager;
+        let changed = match self.dir.save(&stored) {
+            Ok(()) => running.change_role(&self.dir, &stored).await,
+            Err(error) => Err(failed(error)),
+        };
+        self.running = Some((running, stored));
+        match changed {
+            Ok(()) => self.publish_member(),
+            Err(error) => self.restart_later(error.to_string()).await,
         }
     }
-    Err(error)
 }
 
 async fn news(running: &mut Option<(Running, StoredMembership)>) -> News {

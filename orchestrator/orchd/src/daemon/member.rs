@@ -7,25 +7,24 @@ use std::time::Duration;
 
 use orch_core::dispatch::Assignment;
 use orch_core::ids::NodeId;
-use orch_core::objects::node::NodeDescription;
-use tokio::net::TcpListener;
+use orch_core::objects::node::{NodeDescription, Role};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::LifecycleError;
+use super::managing::Managing;
 use super::state_dir::{StateDir, StoredMembership};
 use crate::agent::{self, AgentContext};
 use crate::args::Options;
-use crate::manager::{self, ManagerHandle};
 use crate::netplane::NetPlane;
 use crate::pki::credentials::Credentials;
 use crate::plugin::Driver;
-use crate::raft::{Raft, Room, SoleManager};
 use crate::rpc::ClockOffset;
+use crate::rpc::ManagerClient;
+use crate::rpc::control::Control;
 use crate::rpc::link::{self, Link, LinkConfig};
 use crate::rpc::renewal::Renewer;
-use crate::rpc::{ManagerClient, server};
 
 /// Time that the tasks have to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -53,13 +52,14 @@ pub(super) struct Running {
     context: Context,
     stop: CancellationToken,
     tasks: TaskTracker,
-    /// The cluster's control, on managers.
-    pub manager: Option<ManagerHandle>,
+    /// What a manager does besides.
+    pub managing: Option<Managing>,
     node: Option<NodeSide>,
 }
 
 /// The node's end of the link to the managers.
 struct NodeSide {
+    credentials: watch::Receiver<Arc<Credentials>>,
     client: ManagerClient,
     assignments: watch::Receiver<Option<Assignment>>,
     managers: watch::Receiver<Vec<(NodeId, SocketAddr)>>,
@@ -75,20 +75,8 @@ pub(super) enum News {
     Managers(Vec<(NodeId, SocketAddr)>),
     /// Why this node cannot reach any manager through its own fault; `None`: it can again.
     Fault(Option<String>),
-}
-
-fn failed(what: &str, error: impl std::fmt::Display) -> LifecycleError {
-    LifecycleError::Failed(format!("{what}: {error}"))
-}
-
-/// Takes the port of node-to-node calls.
-pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, LifecycleError> {
-    TcpListener::bind(address).await.map_err(|e| {
-        LifecycleError::BadAddress(format!(
-            "cannot listen on {address} for other nodes: {e}; choose another address or port \
-             with --listen-addr"
-        ))
-    })
+    /// The node has a new certificate, for this role.
+    Role(Role),
 }
 
 /// What this host says of itself; `data_path` is where it wants its tunnel packets.
@@ -108,7 +96,7 @@ impl Running {
             context,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            manager: None,
+            managing: None,
             node: None,
         }
     }
@@ -129,53 +117,59 @@ impl Running {
         Ok(running)
     }
 
-    async fn start(
+    /// Starts everything of a member, on managers those of a manager too.
+    pub async fn start(
         &mut self,
         dir: &StateDir,
         membership: &StoredMembership,
         credentials: Credentials,
     ) -> Result<(), LifecycleError> {
         let credentials = watch::Sender::new(Arc::new(credentials));
-        if let Some(listen) = membership.listen {
-            let listener = bind(listen).await?;
-            self.start_manager(dir)?;
-            self.serve(listener, credentials.subscribe());
+        if membership.manager {
+            self.manage(dir, membership, credentials.subscribe())
+                .await?;
+        } else {
+            // What a manager that was demoted left, should it have ended in between.
+            forget_raft(dir)?;
         }
         self.start_node(dir, membership, credentials);
         Ok(())
     }
 
-    /// Starts raft and the manager on the log in the state folder.
-    pub fn start_manager(&mut self, dir: &StateDir) -> Result<ManagerHandle, LifecycleError> {
-        let log = dir.raft();
-        let (raft, member) = Raft::start(&log, Room::of(&log), SoleManager, self.stop.clone())
-            .map_err(|e| failed("cannot start raft", e))?;
+    async fn manage(
+        &mut self,
+        dir: &StateDir,
+        membership: &StoredMembership,
+        credentials: watch::Receiver<Arc<Credentials>>,
+    ) -> Result<(), LifecycleError> {
         let failures = self.context.failures.clone();
-        self.tasks.spawn(async move {
-            let reason = match member.await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => error.to_string(),
-                Err(error) => error.to_string(),
-            };
-            report(&failures, Failure::Fatal(reason)).await;
-        });
-        let (handle, leader) = manager::spawn(raft, self.stop.clone());
-        self.supervise("the manager", async move {
-            leader.await.map_err(anyhow::Error::from)
-        });
-        self.manager = Some(handle.clone());
-        Ok(handle)
+        let managing = Managing::resume(dir, membership, credentials, failures).await?;
+        self.managing = Some(managing);
+        Ok(())
     }
 
-    /// Serves the calls of nodes.
-    pub fn serve(&self, listener: TcpListener, credentials: watch::Receiver<Arc<Credentials>>) {
-        let Some(manager) = self.manager.clone() else {
-            return;
-        };
-        let stop = self.stop.clone();
-        self.supervise("the node-to-node server", async move {
-            Ok(server::serve(listener, credentials, manager, stop).await?)
-        });
+    /// Goes on as a manager, or as a worker. What runs on the node does not notice.
+    pub async fn change_role(
+        &mut self,
+        dir: &StateDir,
+        membership: &StoredMembership,
+    ) -> Result<(), LifecycleError> {
+        if let Some(managing) = self.managing.take() {
+            managing.stop().await;
+        }
+        match (&self.node, membership.manager) {
+            (Some(node), true) => {
+                let credentials = node.credentials.clone();
+                self.manage(dir, membership, credentials).await
+            }
+            (_, true) => Ok(()),
+            (_, false) => forget_raft(dir),
+        }
+    }
+
+    /// The cluster's state and control, on managers.
+    pub fn control(&self) -> Option<&Control> {
+        self.managing.as_ref().map(|managing| &managing.control)
     }
 
     /// Starts the link to the managers, the agent, and what renews the certificate.
@@ -188,11 +182,10 @@ impl Running {
         let options = Arc::clone(&self.context.options);
         let data_path = membership.data_path_address;
         let describing = Arc::clone(&options);
-        let addresses = membership.managers.iter().map(|(_, address)| *address);
         let config = LinkConfig {
             credentials: credentials.subscribe(),
-            address: membership.node_address,
-            managers: addresses.chain(membership.joined_at).collect(),
+            address: membership.advertise.ip(),
+            managers: membership.known_managers(),
             describe: move || {
                 let options = Arc::clone(&describing);
                 async move { describe(&options, data_path).await }
@@ -206,6 +199,7 @@ impl Running {
             clock,
         } = link::open(config, &self.tasks, &self.stop);
         self.node = Some(NodeSide {
+            credentials: credentials.subscribe(),
             client: client.clone(),
             assignments: node.assignments.clone(),
             managers,
@@ -216,6 +210,7 @@ impl Running {
             client: client.clone(),
             credentials,
             dir: dir.certs(),
+            assignments: node.assignments.clone(),
         };
         let stop = self.stop.clone();
         self.supervise("the renewal of the certificate", async move {
@@ -235,23 +230,13 @@ impl Running {
         self.supervise("the agent", agent::run(agent, self.stop.clone()));
     }
 
-    /// Runs a task that ends only with the member; anything else is a failure.
     fn supervise(
         &self,
         name: &'static str,
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
-        let (failures, stop) = (self.context.failures.clone(), self.stop.clone());
-        self.tasks.spawn(async move {
-            let outcome = task.await;
-            if !stop.is_cancelled() {
-                let reason = match outcome {
-                    Ok(()) => format!("{name} ended"),
-                    Err(error) => format!("{name} failed: {error:#}"),
-                };
-                report(&failures, Failure::Restart(reason)).await;
-            }
-        });
+        let failures = self.context.failures.clone();
+        supervise(&self.tasks, &self.stop, failures, name, task);
     }
 
     /// How far a manager's clock is from this host's.
@@ -283,33 +268,90 @@ impl Running {
                 Ok(()) = node.fault.changed() => {
                     return News::Fault(node.fault.borrow_and_update().clone());
                 }
+                Ok(()) = node.credentials.changed() => {
+                    return News::Role(node.credentials.borrow_and_update().identity().role);
+                }
                 else => return std::future::pending().await,
             }
         }
     }
 
-    /// Waits for the first assignment; whether it came within `patience`.
+    /// Waits for the first assignment, and on managers until they know the swarm; whether that came
+    /// within `patience`.
     pub async fn joined(&self, patience: Duration) -> bool {
         let Some(node) = &self.node else { return false };
         let mut assignments = node.assignments.clone();
-        let first = assignments.wait_for(Option::is_some);
-        matches!(tokio::time::timeout(patience, first).await, Ok(Ok(_)))
+        let mut states = self.control().map(|control| control.manager().watch());
+        let joined = async {
+            assignments.wait_for(Option::is_some).await.is_ok()
+                && match &mut states {
+                    Some(states) => states.wait_for(|s| s.cluster().is_some()).await.is_ok(),
+                    None => true,
+                }
+        };
+        tokio::time::timeout(patience, joined)
+            .await
+            .unwrap_or(false)
+    }
+
+    /// Waits until the managers go on without this one; whether that came within `patience`.
+    pub async fn dismissed(&self, patience: Duration) -> bool {
+        let Some(node) = &self.node else { return false };
+        let mut assignments = node.assignments.clone();
+        let worker =
+            |told: &Option<Assignment>| told.as_ref().is_some_and(|a| a.role == Role::Worker);
+        let told = tokio::time::timeout(patience, assignments.wait_for(worker)).await;
+        matches!(told, Ok(Ok(_)))
     }
 
     /// Stops all tasks. Containers and the data plane stay as they are.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::error!("some tasks did not end in time");
+        if let Some(managing) = self.managing {
+            managing.stop().await;
         }
+        end(&self.tasks).await;
     }
 }
 
-async fn report(failures: &mpsc::Sender<Failure>, failure: Failure) {
+/// Waits for tasks that were told to end.
+pub(super) async fn end(tasks: &TaskTracker) {
+    tasks.close();
+    if tokio::time::timeout(STOP_TIMEOUT, tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::error!("some tasks did not end in time");
+    }
+}
+
+/// Runs a task that ends only with `stop`; anything else is a failure.
+pub(super) fn supervise(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    failures: mpsc::Sender<Failure>,
+    name: &'static str,
+    task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) {
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        let outcome = task.await;
+        if !stop.is_cancelled() {
+            let reason = match outcome {
+                Ok(()) => format!("{name} ended"),
+                Err(error) => format!("{name} failed: {error:#}"),
+            };
+            report(&failures, Failure::Restart(reason)).await;
+        }
+    });
+}
+
+fn forget_raft(dir: &StateDir) -> Result<(), LifecycleError> {
+    dir.forget_raft()
+        .map_err(|error| LifecycleError::Failed(format!("{error:#}")))
+}
+
+pub(super) async fn report(failures: &mpsc::Sender<Failure>, failure: Failure) {
     if failures.send(failure).await.is_err() {
         tracing::debug!("a failure while orchd stops");
     }

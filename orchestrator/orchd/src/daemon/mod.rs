@@ -6,7 +6,10 @@
 
 mod address;
 mod founding;
+mod joining;
+mod leaving;
 mod lifecycle;
+mod managing;
 mod member;
 pub mod preflight;
 mod state_dir;
@@ -26,12 +29,12 @@ pub use lifecycle::Lifecycle;
 pub use state_dir::StateDir;
 
 use crate::args::Options;
-use crate::manager::{ManagerHandle, WriteError};
+use crate::manager::WriteError;
 use crate::netplane::NetPlane;
 use crate::pki::PkiError;
 use crate::pki::token::TokenError;
-use crate::rpc::ClockOffset;
-use crate::rpc::RpcError;
+use crate::rpc::control::Control;
+use crate::rpc::{ClockOffset, RpcError};
 
 /// What this host is to a cluster.
 #[derive(Debug, Clone)]
@@ -58,7 +61,7 @@ pub struct Member {
     /// What it is trusted with.
     pub role: Role,
     /// The cluster's state and control, on managers.
-    pub manager: Option<ManagerHandle>,
+    pub manager: Option<Control>,
     /// How far a manager's clock is from this host's, once that is known.
     pub clock: Option<watch::Receiver<Option<ClockOffset>>>,
 }
@@ -115,11 +118,9 @@ pub enum LifecycleError {
     NotMember,
     /// A manager leaves only with force.
     #[error(
-        "You are attempting to leave the swarm on a node that is participating as a manager. \
-         Removing the last manager erases all current state of the swarm. Use `--force` to \
-         ignore this message."
+        "You are attempting to leave the swarm on a node that is participating as a manager. {0}"
     )]
-    LastManager,
+    IsManager(String),
     /// An address or port of the request makes no sense on this host.
     #[error("{0}")]
     BadAddress(String),
@@ -155,6 +156,7 @@ impl From<WriteError> for LifecycleError {
         match error {
             WriteError::Control(error) => Self::Refused(error),
             WriteError::Unavailable(reason) => Self::Failed(reason),
+            WriteError::NotLeader => Self::Failed(error.to_string()),
         }
     }
 }

@@ -25,11 +25,13 @@ use orch_core::objects::node::Role;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
+use crate::raft::Raft;
 
 const LOCK: &str = "lock";
 const MEMBERSHIP: &str = "membership.json";
 const CERTS: &str = "certs";
 const RAFT: &str = "raft";
+const RAFT_UNFINISHED: &str = "raft.unfinished";
 
 /// Who this host is, as it must know without asking anybody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,14 +42,15 @@ pub(super) struct StoredMembership {
     pub cluster_id: ClusterId,
     /// What it is trusted with.
     pub manager: bool,
-    /// Address that other nodes know it by.
-    pub node_address: IpAddr,
+    /// Address that other nodes know it by, with the port of its node-to-node calls while it is a
+    /// manager.
+    pub advertise: SocketAddr,
     /// Address of its tunnel packets.
     pub data_path_address: IpAddr,
     /// UDP port of the overlay's tunnels.
     pub data_path_port: u16,
-    /// Where a manager listens for node-to-node calls.
-    pub listen: Option<SocketAddr>,
+    /// Where it listens for node-to-node calls while it is a manager.
+    pub listen: SocketAddr,
     /// The managers, as this node heard last.
     pub managers: Vec<(NodeId, SocketAddr)>,
     /// Where the join found a manager; asked when none of the above is known yet.
@@ -62,6 +65,12 @@ impl StoredMembership {
         } else {
             Role::Worker
         }
+    }
+
+    /// Where managers may be found, the latest news first.
+    pub fn known_managers(&self) -> Vec<SocketAddr> {
+        let told = self.managers.iter().map(|(_, address)| *address);
+        told.chain(self.joined_at).collect()
     }
 }
 
@@ -115,6 +124,21 @@ impl StateDir {
         self.path.join(RAFT)
     }
 
+    /// Makes the log of a manager that is given a place in the raft group, whole or not at all.
+    pub(super) fn enroll(&self, raft_id: u64) -> anyhow::Result<()> {
+        let unfinished = self.path.join(RAFT_UNFINISHED);
+        durable::remove(&unfinished)?;
+        Raft::join(&unfinished, raft_id)?;
+        fs::rename(&unfinished, self.raft())?;
+        Ok(durable::sync_dir(&self.path)?)
+    }
+
+    /// Removes the log of a manager that is none any more.
+    pub(super) fn forget_raft(&self) -> anyhow::Result<()> {
+        durable::remove(&self.raft())
+            .with_context(|| format!("cannot remove {}", self.raft().display()))
+    }
+
     /// Who this host is; `None` when it is in no cluster.
     pub(super) fn membership(&self) -> anyhow::Result<Option<StoredMembership>> {
         let path = self.path.join(MEMBERSHIP);
@@ -138,7 +162,7 @@ impl StateDir {
 
     /// Makes this host a member of nothing, and removes what it knew and proved itself with.
     pub(super) fn clear(&self) -> anyhow::Result<()> {
-        for name in [MEMBERSHIP, CERTS, RAFT] {
+        for name in [MEMBERSHIP, CERTS, RAFT, RAFT_UNFINISHED] {
             let path = self.path.join(name);
             durable::remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
@@ -156,10 +180,10 @@ mod tests {
             node_id: NodeId::from_random(1),
             cluster_id: ClusterId::from_random(2),
             manager: false,
-            node_address: "10.1.0.2".parse().unwrap(),
+            advertise: "10.1.0.2:2377".parse().unwrap(),
             data_path_address: "10.1.0.2".parse().unwrap(),
             data_path_port: 4789,
-            listen: None,
+            listen: "0.0.0.0:2377".parse().unwrap(),
             managers: vec![(NodeId::from_random(3), "10.1.0.1:2377".parse().unwrap())],
             joined_at: Some("10.1.0.1:2377".parse().unwrap()),
         }

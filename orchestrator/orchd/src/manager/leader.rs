@@ -2,13 +2,13 @@
 //!
 //! Queued writes run one after the other against a working copy and are committed as one entry;
 //! then reconciliation runs until it has nothing to change. Only an established leader decides;
-//! writes wait in the queue for one.
+//! others refuse writes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orch_core::consensus::Leadership;
+use orch_core::consensus::{Group, Leadership, Step};
 use orch_core::control::{self, ControlError};
 use orch_core::dispatch::Sessions;
 use orch_core::ids::NodeId;
@@ -34,10 +34,13 @@ const MAX_PASSES: u32 = 200;
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before it is tried again when there was no room on the disk.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before a step towards another raft group is taken again.
+const STEP_PAUSE: Duration = Duration::from_millis(500);
 /// Pause after a commit failed, before leading on.
 const FAILED_PAUSE: Duration = Duration::from_millis(100);
 
-type Decide = Box<dyn FnOnce(&mut Tx<'_>) -> Option<Completion> + Send>;
+/// Decides, or hears why nothing can be decided.
+type Decide = Box<dyn FnOnce(Result<&mut Tx<'_>, WriteError>) -> Option<Completion> + Send>;
 type Completion = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
 
 /// A queued write.
@@ -49,15 +52,21 @@ impl Write {
         decide: impl FnOnce(&mut Tx<'_>) -> Result<T, ControlError> + Send + 'static,
         reply: oneshot::Sender<Result<T, WriteError>>,
     ) -> Self {
-        Self(Box::new(move |tx| match decide(tx) {
-            Ok(value) => Some(Box::new(move |committed: Result<(), WriteError>| {
-                answer(reply, committed.map(|()| value));
-            })),
-            Err(error) => {
-                answer(reply, Err(error.into()));
-                None
+        Self(Box::new(move |tx| {
+            match tx.and_then(|tx| Ok(decide(tx)?)) {
+                Ok(value) => Some(Box::new(move |committed: Result<(), WriteError>| {
+                    answer(reply, committed.map(|()| value));
+                })),
+                Err(error) => {
+                    answer(reply, Err(error));
+                    None
+                }
             }
         }))
+    }
+
+    fn refuse(self) {
+        (self.0)(Err(WriteError::NotLeader));
     }
 }
 
@@ -78,12 +87,14 @@ pub fn spawn(raft: Raft, stop: CancellationToken) -> (ManagerHandle, JoinHandle<
     let (writes, write_queue) = mpsc::channel(QUEUE);
     let (sessions, session_queue) = mpsc::channel(QUEUE);
     let handle = ManagerHandle {
+        raft: raft.clone(),
         state: raft.state(),
         writes,
         sessions,
     };
     let leader = Leader {
         leadership: raft.leadership(),
+        group: raft.group(),
         raft,
         writes: write_queue,
         events: session_queue,
@@ -101,6 +112,7 @@ pub fn spawn(raft: Raft, stop: CancellationToken) -> (ManagerHandle, JoinHandle<
 struct Leader {
     raft: Raft,
     leadership: watch::Receiver<Leadership>,
+    group: watch::Receiver<Group>,
     writes: mpsc::Receiver<Write>,
     events: mpsc::Receiver<SessionEvent>,
     entropy: Entropy,
@@ -116,6 +128,10 @@ struct Term {
     live: BTreeMap<NodeId, String>,
     /// When time alone calls for another reconciliation.
     wake_at: Option<Timestamp>,
+    /// The step towards the wanted raft group that was taken last, and when.
+    step: Option<(Step, Instant)>,
+    /// The version of the state for which, and for the group as it is, no step is left to take.
+    shaped: Option<u64>,
     /// Whether the state may need reconciliation.
     dirty: bool,
     passes: u32,
@@ -129,6 +145,8 @@ impl Term {
             state,
             live: BTreeMap::new(),
             wake_at: None,
+            step: None,
+            shaped: None,
             dirty: true,
             passes: 0,
         };
@@ -178,12 +196,7 @@ fn heartbeat_period(state: &State) -> Duration {
 
 impl Leader {
     async fn run(mut self) {
-        while let Ok(led) = self
-            .leadership
-            .wait_for(|l| l.established)
-            .await
-            .map(|l| l.term)
-        {
+        while let Some(led) = self.follow().await {
             let state = self.raft.state().borrow().clone();
             match self.lead(led, Term::begin(state)).await {
                 Ok(()) => tracing::info!(term = led, "leadership is over"),
@@ -191,6 +204,23 @@ impl Leader {
                     tracing::warn!(term = led, %error, "leading failed");
                     tokio::time::sleep(FAILED_PAUSE).await;
                 }
+            }
+        }
+    }
+
+    /// Refuses what only a leader does, until this member leads; returns the term.
+    async fn follow(&mut self) -> Option<u64> {
+        loop {
+            let leadership = *self.leadership.borrow_and_update();
+            if leadership.established {
+                return Some(leadership.term);
+            }
+            tokio::select! {
+                biased;
+                changed = self.leadership.changed() => changed.ok()?,
+                Some(write) = self.writes.recv() => write.refuse(),
+                // Who waits for the answer to a beat hears that there is none.
+                Some(event) = self.events.recv() => drop(event),
             }
         }
     }
@@ -205,11 +235,11 @@ impl Leader {
             if term.dirty {
                 self.reconcile(&mut term).await?;
             }
+            let reshaping = self.reshape(&mut term).await?;
             // While there is something left to reconcile only what is queued gets its turn.
-            let idle = if term.dirty {
-                Duration::ZERO
-            } else {
-                term.idle_for()
+            let idle = match term.dirty {
+                true => Duration::ZERO,
+                false => reshaping.unwrap_or(Duration::MAX).min(term.idle_for()),
             };
             tokio::select! {
                 biased;
@@ -218,6 +248,7 @@ impl Leader {
                         return Err(ProposeError::Stopping);
                     }
                 }
+                Ok(()) = self.group.changed() => term.shaped = None,
                 // Cheap, and a heartbeat that waits for writes may come too late.
                 Some(event) = self.events.recv() => on_session(&mut term, event),
                 Some(write) = self.writes.recv() => self.write(&mut term, write).await?,
@@ -249,6 +280,42 @@ impl Leader {
         Ok(())
     }
 
+    /// Takes the next step towards the raft group that the state wants. Returns when to look again.
+    async fn reshape(&mut self, term: &mut Term) -> Result<Option<Duration>, ProposeError> {
+        // Heartbeats come by the thousand, and change neither the state nor the group.
+        if term.shaped == Some(term.state.version()) {
+            return Ok(None);
+        }
+        let group = self.group.borrow_and_update().clone();
+        let state = term.state.clone();
+        let mut tx = Tx::new(&state, now(), &mut self.entropy);
+        control::dismiss(&mut tx, &group);
+        let changes = tx.into_changes();
+        if let Some(error) = self.commit(term, &changes).await? {
+            tracing::warn!(%error, "a manager that was demoted waits to be a worker");
+        }
+        let wanted = control::wanted_members(&term.state);
+        let Some(step) = group.next(&wanted, self.raft.id()) else {
+            term.step = None;
+            term.shaped = Some(term.state.version());
+            return Ok(None);
+        };
+        // A step that got lost is taken again.
+        if let Some((taken, at)) = term.step
+            && taken == step
+            && at.elapsed() < STEP_PAUSE
+        {
+            return Ok(Some(STEP_PAUSE));
+        }
+        term.step = Some((step, Instant::now()));
+        tracing::info!(?step, "changing the raft group");
+        match step {
+            Step::Change(change) => self.raft.change(change).await?,
+            Step::TransferTo(id) => self.raft.transfer_to(id).await?,
+        }
+        Ok(Some(STEP_PAUSE))
+    }
+
     /// Runs `first` and whatever else is queued, as one entry.
     async fn write(&mut self, term: &mut Term, first: Write) -> Result<(), ProposeError> {
         let mut working = term.state.clone();
@@ -257,7 +324,7 @@ impl Leader {
         let mut next = Some(first);
         while let Some(Write(decide)) = next {
             let mut tx = Tx::new(&working, now(), &mut self.entropy);
-            if let Some(complete) = decide(&mut tx) {
+            if let Some(complete) = decide(Ok(&mut tx)) {
                 let decided = tx.into_changes();
                 // A version of its own per write: a second update of the same object in this
                 // group is out of sequence, as it would be had it come a moment later.
@@ -279,6 +346,8 @@ impl Leader {
         let outcome = self.commit(term, &changes).await;
         let told = match &outcome {
             Ok(None) => Ok(()),
+            // Raft did not take it: it may be tried again, here or elsewhere.
+            Err(ProposeError::NotLeader) => Err(WriteError::NotLeader),
             Ok(Some(error)) | Err(error) => Err(WriteError::Unavailable(error.to_string())),
         };
         for complete in completions {

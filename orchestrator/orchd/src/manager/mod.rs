@@ -9,8 +9,10 @@ mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use orch_core::consensus::{Group, Leadership};
 use orch_core::control::ControlError;
 use orch_core::store::{State, Tx};
 use orch_core::time::Timestamp;
@@ -19,12 +21,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use leader::spawn;
 pub use session::SessionEvent;
 
+use crate::raft::Raft;
+
 /// Why a write had no effect that the caller may rely on.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WriteError {
     /// The operation was refused; nothing changed.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// This manager does not lead; nothing changed.
+    #[error("this manager does not lead the swarm at the moment; try again")]
+    NotLeader,
     /// The cluster cannot commit now; whether the write took effect is unknown.
     #[error("{0}")]
     Unavailable(String),
@@ -41,6 +48,7 @@ pub fn now() -> Timestamp {
 /// Handle to the cluster's state and control.
 #[derive(Debug, Clone)]
 pub struct ManagerHandle {
+    raft: Raft,
     state: watch::Receiver<State>,
     writes: mpsc::Sender<leader::Write>,
     sessions: mpsc::Sender<SessionEvent>,
@@ -55,6 +63,46 @@ impl ManagerHandle {
     /// Follows the committed state.
     pub fn watch(&self) -> watch::Receiver<State> {
         self.state.clone()
+    }
+
+    /// The state with everything in it that was committed anywhere when this was called. Takes as
+    /// long as the swarm has no leader.
+    pub async fn current(&self) -> Result<State, WriteError> {
+        let read = self.raft.read().await;
+        read.map_err(|error| WriteError::Unavailable(error.to_string()))
+    }
+
+    /// Who leads, as this manager knows it.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.raft.leadership()
+    }
+
+    /// Whether this manager leads.
+    pub fn leads(&self) -> bool {
+        self.raft.leadership().borrow().established
+    }
+
+    /// Waits until this manager leads.
+    pub async fn led(&self) {
+        let mut leadership = self.raft.leadership();
+        if leadership.wait_for(|l| l.established).await.is_err() {
+            tracing::debug!("the manager stopped before it led");
+        }
+    }
+
+    /// Where the manager that leads serves node-to-node calls.
+    pub fn leader(&self) -> Option<SocketAddr> {
+        let leader = self.raft.leadership().borrow().leader?;
+        let state = self.state.borrow();
+        let mut managers = state.nodes().filter_map(|node| node.manager.as_ref());
+        managers
+            .find(|manager| manager.raft_id == leader)
+            .map(|manager| manager.address)
+    }
+
+    /// The raft group, as this manager knows it.
+    pub fn group(&self) -> Group {
+        self.raft.group().borrow().clone()
     }
 
     /// Runs `decide` against the latest state and returns once what it decided is durably

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::raft::{Raft, RaftError, Room, SoleManager};
+use crate::raft::{Log, Raft, RaftError, Room, SoleManager};
 
 /// The first manager's node id.
 pub(crate) const MANAGER: u128 = 100;
@@ -56,6 +56,7 @@ impl TestManager {
             address: "127.0.0.1".parse().unwrap(),
             description: NodeDescription::default(),
         };
+        this.handle.led().await;
         this.handle
             .write(move |tx| control::init_cluster(tx, init))
             .await
@@ -69,7 +70,8 @@ impl TestManager {
         let free = Arc::new(AtomicU64::new(u64::MAX));
         let left = Arc::clone(&free);
         let room = Room::by(move || Some(left.load(Ordering::Relaxed)));
-        let (raft, task) = Raft::start(&log, room, SoleManager, stop.clone()).unwrap();
+        let (raft, task) =
+            Raft::start(Log::open(&log).unwrap(), room, SoleManager, stop.clone()).unwrap();
         let (handle, _) = spawn(raft, stop.clone());
         Self {
             handle,
@@ -128,7 +130,7 @@ fn rename(
         let id = NodeId::from_random(1);
         let mut spec = tx.node(&id).unwrap().spec.clone();
         spec.name = Some(name.to_owned());
-        control::update_node(tx, &id, version, spec)
+        control::update_node(tx, &id, version, spec, &Group::default())
     }
 }
 

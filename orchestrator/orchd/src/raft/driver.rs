@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use orch_core::consensus::{Batch, Committed, Effects, Input, Leadership, Member, Settings};
+use orch_core::consensus::{Batch, Committed, Effects, Group, Input, Leadership, Member, Settings};
 use orch_core::objects::ClusterSpec;
 use orch_core::objects::cluster::RaftSettings;
 use orch_core::store::{Change, Entropy, State};
@@ -12,13 +12,14 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::log::Log;
+use super::reads::Reads;
 use super::transport::Transport;
-use super::{Proposal, ProposeError, RaftError, record};
+use super::{ProposeError, RaftError, Request, record};
 
-/// Proposals that may wait before a proposer must.
+/// Requests that may wait before who makes them must.
 pub(super) const QUEUE: usize = 256;
-/// Length of raft's tick: with Docker's ten ticks a lost leader is missed after 1 to 2 s.
-const TICK: Duration = Duration::from_millis(100);
+/// Length of raft's tick: with Docker's ten ticks a lost leader is missed after 0.5 to 1 s.
+const TICK: Duration = Duration::from_millis(50);
 
 type Done = oneshot::Sender<Result<State, ProposeError>>;
 
@@ -30,20 +31,26 @@ pub(super) struct Driver<T> {
     state: State,
     published: watch::Sender<State>,
     leadership: watch::Sender<Leadership>,
+    group: watch::Sender<Group>,
     /// Proposals whose entry is not committed yet, by tag.
     pending: BTreeMap<u64, Done>,
+    reads: Reads,
     next_tag: u64,
     applied: u64,
     snapshot_at: u64,
 }
 
+/// What others follow of a member.
+pub(super) struct Published {
+    pub state: watch::Receiver<State>,
+    pub leadership: watch::Receiver<Leadership>,
+    pub group: watch::Receiver<Group>,
+}
+
 impl<T: Transport> Driver<T> {
     /// Restores the state from the newest snapshot; entries after it are applied as raft commits
     /// them again.
-    pub(super) fn open(
-        log: Log,
-        transport: T,
-    ) -> Result<(Self, watch::Receiver<State>, watch::Receiver<Leadership>), RaftError> {
+    pub(super) fn open(log: Log, transport: T) -> Result<(Self, Published), RaftError> {
         let snapshot = log.newest_snapshot()?;
         let applied = snapshot.get_metadata().index;
         let state: State = record::decode(&snapshot.data)?;
@@ -62,6 +69,7 @@ impl<T: Transport> Driver<T> {
         }
         let (published, state_rx) = watch::channel(state.clone());
         let (leadership, leadership_rx) = watch::channel(member.leadership());
+        let (group, group_rx) = watch::channel(member.group());
         let driver = Self {
             member,
             log,
@@ -69,19 +77,26 @@ impl<T: Transport> Driver<T> {
             state,
             published,
             leadership,
+            group,
             pending: BTreeMap::new(),
+            reads: Reads::default(),
             // Entries of earlier runs carry tags too: they must not be taken for ours.
             next_tag: rand::random(),
             applied,
             snapshot_at: applied,
         };
-        Ok((driver, state_rx, leadership_rx))
+        let published = Published {
+            state: state_rx,
+            leadership: leadership_rx,
+            group: group_rx,
+        };
+        Ok((driver, published))
     }
 
     /// Runs until `stop`.
     pub(super) async fn run(
         mut self,
-        mut queue: mpsc::Receiver<Proposal>,
+        mut queue: mpsc::Receiver<Request>,
         stop: CancellationToken,
     ) -> Result<(), RaftError> {
         let mut ticker = tokio::time::interval(TICK);
@@ -90,26 +105,41 @@ impl<T: Transport> Driver<T> {
             self.work().await?;
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                _ = ticker.tick() => self.member.input(Input::Tick),
-                message = self.transport.receive() => {
-                    self.member.input(Input::Receive(Box::new(message)));
-                }
-                proposal = queue.recv() => {
-                    let Some(proposal) = proposal else { return Ok(()) };
-                    self.propose(proposal);
-                    while let Ok(proposal) = queue.try_recv() {
-                        self.propose(proposal);
+                _ = ticker.tick() => self.tick(),
+                input = self.transport.receive() => self.member.input(input),
+                request = queue.recv() => {
+                    let Some(request) = request else { return Ok(()) };
+                    self.take(request);
+                    while let Ok(request) = queue.try_recv() {
+                        self.take(request);
                     }
                 }
             }
         }
     }
 
-    fn propose(&mut self, Proposal { data, done }: Proposal) {
+    fn tick(&mut self) {
+        self.member.input(Input::Tick);
+        for tag in self.reads.overdue() {
+            self.member.input(Input::Read { tag });
+        }
+    }
+
+    fn take(&mut self, request: Request) {
         let tag = self.next_tag;
         self.next_tag = tag.wrapping_add(1);
-        self.pending.insert(tag, done);
-        self.member.input(Input::Propose { tag, data });
+        self.member.input(match request {
+            Request::Propose { data, done } => {
+                self.pending.insert(tag, done);
+                Input::Propose { tag, data }
+            }
+            Request::Read { done } => {
+                self.reads.begin(tag, done);
+                Input::Read { tag }
+            }
+            Request::Change(change) => Input::Change(change),
+            Request::TransferTo(id) => Input::TransferTo(id),
+        });
     }
 
     /// Carries effects out until there are none.
@@ -120,6 +150,7 @@ impl<T: Transport> Driver<T> {
                 let effects = self.member.persisted()?;
                 self.carry_out(effects)?;
             }
+            self.reads.finish(self.applied, &self.state);
             self.publish_leadership();
             self.snapshot_when_due().await?;
         }
@@ -135,6 +166,9 @@ impl<T: Transport> Driver<T> {
         }
         for tag in effects.refused {
             self.finish(tag, Err(ProposeError::NotLeader));
+        }
+        for (tag, index) in effects.readable {
+            self.reads.confirm(tag, index);
         }
         Ok(effects.persist)
     }
@@ -179,6 +213,12 @@ impl<T: Transport> Driver<T> {
     }
 
     fn publish_leadership(&mut self) {
+        let group = self.member.group();
+        self.group.send_if_modified(|known| {
+            let changed = *known != group;
+            *known = group;
+            changed
+        });
         let current = self.member.leadership();
         let before = *self.leadership.borrow();
         if current == before {
@@ -204,11 +244,9 @@ impl<T: Transport> Driver<T> {
 
     async fn snapshot_when_due(&mut self) -> Result<(), RaftError> {
         let settings = raft_settings(&self.state);
-        if self.applied
-            < self
-                .snapshot_at
-                .saturating_add(settings.snapshot_interval.max(1))
-        {
+        let interval = settings.snapshot_interval.max(1);
+        let due = self.applied >= self.snapshot_at.saturating_add(interval);
+        if !due && !self.member.wants_snapshot() {
             return Ok(());
         }
         let state = self.state.clone();

@@ -12,9 +12,7 @@ use redb::{
 };
 
 use super::LogFileError;
-use super::record::{
-    EntryRecord, HardStateRecord, Position, SnapshotRecord, decode, encode, founding_snapshot,
-};
+use super::record::{EntryRecord, HardStateRecord, Position, SnapshotRecord, decode, encode};
 use super::seal::SealKey;
 
 /// Index → sealed [`EntryRecord`].
@@ -41,16 +39,14 @@ pub struct Log {
 }
 
 impl Log {
-    /// Makes the log of a founding member in the empty folder `dir`: its first snapshot holds
-    /// `state` and itself as the only member.
-    pub fn found(dir: &Path, id: u64, state: Vec<u8>) -> Result<Self, LogFileError> {
+    /// Makes the log of the member `id` in the empty folder `dir`, which begins with `snapshot`.
+    pub fn create(dir: &Path, id: u64, snapshot: SnapshotRecord) -> Result<Self, LogFileError> {
         crate::durable::create_dir(dir).map_err(|e| LogFileError::io(dir, e))?;
         let key = Arc::new(SealKey::create(&dir.join(KEY))?);
         let log = Self {
             database: Arc::new(Database::create(dir.join(DATABASE))?),
             key,
         };
-        let snapshot = founding_snapshot(id, state);
         let hard_state = HardStateRecord {
             term: snapshot.position.term,
             vote: 0,

@@ -7,6 +7,7 @@
 
 mod driver;
 mod log;
+mod reads;
 mod record;
 mod room;
 mod seal;
@@ -17,7 +18,7 @@ mod transport;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use orch_core::consensus::{ConsensusError, Leadership};
+use orch_core::consensus::{ConsensusError, Group, Leadership, MembershipChange};
 use orch_core::store::{ApplyError, Change, State};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -25,7 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use log::Log;
 pub use room::Room;
-pub use transport::{SoleManager, Transport};
+#[cfg(test)]
+pub use transport::SoleManager;
+pub use transport::Transport;
 
 /// The log cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -120,46 +123,72 @@ pub enum ProposeError {
     Encoding(String),
 }
 
-struct Proposal {
-    data: Vec<u8>,
-    done: oneshot::Sender<Result<State, ProposeError>>,
+/// What the member is asked for.
+enum Request {
+    Propose {
+        data: Vec<u8>,
+        done: oneshot::Sender<Result<State, ProposeError>>,
+    },
+    Read {
+        done: oneshot::Sender<State>,
+    },
+    Change(MembershipChange),
+    TransferTo(u64),
 }
 
 /// Handle to this host's member of the raft group.
 #[derive(Debug, Clone)]
 pub struct Raft {
-    proposals: mpsc::Sender<Proposal>,
+    id: u64,
+    requests: mpsc::Sender<Request>,
     state: watch::Receiver<State>,
     leadership: watch::Receiver<Leadership>,
+    group: watch::Receiver<Group>,
     room: Room,
 }
 
 impl Raft {
     /// Founds a group in the empty folder `dir` with this member alone.
     pub fn found(dir: &Path, member: u64) -> Result<(), LogFileError> {
-        Log::found(dir, member, record::encode(&State::default())?).map(drop)
+        let state = record::encode(&State::default())?;
+        Log::create(dir, member, record::founding_snapshot(member, state)).map(drop)
     }
 
-    /// Starts the member whose log is in `dir`, where there has to be `room` for changes. The task
-    /// ends when `stop` is cancelled, or with an error after which the process must not go on.
+    /// Prepares the empty folder `dir` for a member of a group that there is: its leader will send
+    /// what it needs.
+    pub fn join(dir: &Path, member: u64) -> Result<(), LogFileError> {
+        let state = record::encode(&State::default())?;
+        Log::create(dir, member, record::blank_snapshot(state)).map(drop)
+    }
+
+    /// Starts the member with this log, on a disk where there has to be `room` for changes. The
+    /// task ends when `stop` is cancelled, or with an error after which the process must not go on.
     pub fn start(
-        dir: &Path,
+        log: Log,
         room: Room,
         transport: impl Transport,
         stop: CancellationToken,
     ) -> Result<(Self, JoinHandle<Result<(), RaftError>>), RaftError> {
-        let (proposals, queue) = mpsc::channel(driver::QUEUE);
-        let (driver, state, leadership) = driver::Driver::open(Log::open(dir)?, transport)?;
+        let (requests, queue) = mpsc::channel(driver::QUEUE);
+        let id = log.member()?;
+        let (driver, published) = driver::Driver::open(log, transport)?;
         let task = tokio::spawn(driver.run(queue, stop));
         Ok((
             Self {
-                proposals,
-                state,
-                leadership,
+                id,
+                requests,
+                state: published.state,
+                leadership: published.leadership,
+                group: published.group,
                 room,
             },
             task,
         ))
+    }
+
+    /// This member.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Follows the applied state.
@@ -172,6 +201,11 @@ impl Raft {
         self.leadership.clone()
     }
 
+    /// Follows who the members are.
+    pub fn group(&self) -> watch::Receiver<Group> {
+        self.group.clone()
+    }
+
     /// Commits changes as one entry. Returns the state right after it, once the entry is durable
     /// and applied.
     pub async fn propose(&self, changes: &[Change]) -> Result<State, ProposeError> {
@@ -179,11 +213,31 @@ impl Raft {
         let data =
             rmp_serde::to_vec_named(changes).map_err(|e| ProposeError::Encoding(e.to_string()))?;
         let (done, outcome) = oneshot::channel();
-        let stopping = |_| ProposeError::Stopping;
-        self.proposals
-            .send(Proposal { data, done })
-            .await
-            .map_err(|_| ProposeError::Stopping)?;
-        outcome.await.map_err(stopping)?
+        self.request(Request::Propose { data, done }).await?;
+        outcome.await.map_err(|_| ProposeError::Stopping)?
+    }
+
+    /// The state with everything in it that was committed when this was called. Takes as long as
+    /// there is no leader.
+    pub async fn read(&self) -> Result<State, ProposeError> {
+        let (done, state) = oneshot::channel();
+        self.request(Request::Read { done }).await?;
+        state.await.map_err(|_| ProposeError::Stopping)
+    }
+
+    /// Asks for a change of the members. Nothing comes of it unless this member leads and no other
+    /// change is on its way.
+    pub async fn change(&self, change: MembershipChange) -> Result<(), ProposeError> {
+        self.request(Request::Change(change)).await
+    }
+
+    /// Asks that another member leads. Nothing comes of it unless this one leads.
+    pub async fn transfer_to(&self, member: u64) -> Result<(), ProposeError> {
+        self.request(Request::TransferTo(member)).await
+    }
+
+    async fn request(&self, request: Request) -> Result<(), ProposeError> {
+        let sent = self.requests.send(request).await;
+        sent.map_err(|_| ProposeError::Stopping)
     }
 }

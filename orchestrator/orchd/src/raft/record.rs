@@ -207,3 +207,12 @@ pub fn founding_snapshot(id: u64, data: Vec<u8>) -> SnapshotRecord {
         data,
     }
 }
+
+/// What a member has before the leader of its group sends it anything: no members, no entries.
+pub fn blank_snapshot(data: Vec<u8>) -> SnapshotRecord {
+    SnapshotRecord {
+        position: Position { index: 0, term: 0 },
+        voters: Vec::new(),
+        ..founding_snapshot(0, data)
+    }
+}

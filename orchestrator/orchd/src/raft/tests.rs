@@ -22,7 +22,13 @@ struct Running {
 impl Running {
     fn start(dir: &Path) -> Self {
         let stop = CancellationToken::new();
-        let (raft, task) = Raft::start(dir, Room::of(dir), SoleManager, stop.clone()).unwrap();
+        let (raft, task) = Raft::start(
+            Log::open(dir).unwrap(),
+            Room::of(dir),
+            SoleManager,
+            stop.clone(),
+        )
+        .unwrap();
         Self { raft, stop, task }
     }
 
@@ -84,6 +90,7 @@ fn cluster(interval: u64, trailing: u64) -> Change {
             worker: String::new(),
             manager: String::new(),
         },
+        removed_nodes: Default::default(),
     }))
 }
 

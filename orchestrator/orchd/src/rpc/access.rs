@@ -1,19 +1,23 @@
 //! Who may make which call.
 //!
 //! [`TABLE`] is the only place that says so and [`Guard`] the only one that enforces it, in front
-//! of every service: a call that the table does not know is refused.
+//! of every service: a call that the table does not know is refused. A manager that does not lead
+//! serves no call but raft's: it says who leads.
 
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use orch_core::ids::NodeId;
+use orch_core::objects::Cluster;
 use orch_core::objects::node::Role;
 use orch_core::store::State;
-use tokio::sync::watch;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tower::{Layer, Service};
 
+use super::wire;
+use crate::manager::ManagerHandle;
 use crate::pki::Identity;
 
 /// Who may make a call.
@@ -23,9 +27,12 @@ pub(super) enum Access {
     Anyone,
     /// Members of the cluster with one of these roles.
     Members(&'static [Role]),
+    /// Managers, at any manager, also at one that has not heard of them yet: it may be behind.
+    Peers,
 }
 
 const ANY_MEMBER: Access = Access::Members(&[Role::Worker, Role::Manager]);
+const MANAGERS: Access = Access::Members(&[Role::Manager]);
 
 /// Method → who may call it.
 pub(super) const TABLE: &[(&str, Access)] = &[
@@ -41,6 +48,9 @@ pub(super) const TABLE: &[(&str, Access)] = &[
     ("/orch.node.v1.Dispatcher/SyncAttachments", ANY_MEMBER),
     ("/orch.node.v1.Dispatcher/ReportPorts", ANY_MEMBER),
     ("/orch.node.v1.Dispatcher/Leave", ANY_MEMBER),
+    ("/orch.node.v1.Managers/Carry", Access::Peers),
+    ("/orch.node.v1.Managers/Enroll", MANAGERS),
+    ("/orch.node.v1.Managers/Control", MANAGERS),
 ];
 
 /// The member that makes a call; services find it in the request's extensions.
@@ -66,41 +76,86 @@ pub(super) fn decide(
     identity: Option<Identity>,
     state: &State,
 ) -> Result<Option<Identity>, Status> {
+    match access_to(table, method)? {
+        Access::Anyone => Ok(identity),
+        Access::Members(roles) => {
+            let identity = identity.ok_or_else(no_certificate)?;
+            check_member(&identity, roles, method, state)?;
+            Ok(Some(identity))
+        }
+        Access::Peers => {
+            let identity = identity.ok_or_else(no_certificate)?;
+            check_peer(&identity, method, state)?;
+            Ok(Some(identity))
+        }
+    }
+}
+
+fn access_to(table: &[(&str, Access)], method: &str) -> Result<Access, Status> {
     let entry = table.iter().find(|(name, _)| *name == method);
     let (_, access) = entry.ok_or_else(|| {
         Status::permission_denied(format!("nobody may call {method}: it is not known here"))
     })?;
-    let roles = match access {
-        Access::Anyone => return Ok(identity),
-        Access::Members(roles) => roles,
-    };
-    let identity = identity.ok_or_else(no_certificate)?;
-    let denied = |why: String| Err(Status::permission_denied(why));
+    Ok(*access)
+}
+
+fn removed(node: &NodeId) -> Status {
+    Status::permission_denied(format!("node {node} was removed from this swarm"))
+}
+
+/// Whether the caller is of this cluster, if it is known which one that is.
+fn check_cluster(identity: &Identity, cluster: &Cluster) -> Result<(), Status> {
+    let node = &identity.node;
+    if cluster.id != identity.cluster {
+        let why = format!("node {node} belongs to another swarm");
+        return Err(Status::permission_denied(why));
+    }
+    if cluster.removed_nodes.contains_key(node) {
+        return Err(removed(node));
+    }
+    Ok(())
+}
+
+fn check_member(
+    identity: &Identity,
+    roles: &[Role],
+    method: &str,
+    state: &State,
+) -> Result<(), Status> {
     let Some(cluster) = state.cluster() else {
         return Err(Status::unavailable(
             "this manager is starting and does not know its swarm yet; try again",
         ));
     };
-    if cluster.id != identity.cluster {
-        return denied(format!("node {} belongs to another swarm", identity.node));
+    check_cluster(identity, cluster)?;
+    let node = state
+        .node(&identity.node)
+        .ok_or_else(|| removed(&identity.node))?;
+    // A certificate outlives what its node is trusted with.
+    let role = identity.role.min(node.serves_as());
+    if !roles.contains(&role) {
+        let why = format!("a {role:?} may not call {method}");
+        return Err(Status::permission_denied(why));
     }
-    if state.node(&identity.node).is_none() {
-        return denied(format!(
-            "node {} was removed from this swarm",
-            identity.node
-        ));
+    Ok(())
+}
+
+fn check_peer(identity: &Identity, method: &str, state: &State) -> Result<(), Status> {
+    if let Some(cluster) = state.cluster() {
+        check_cluster(identity, cluster)?;
     }
-    if !roles.contains(&identity.role) {
-        return denied(format!("a {:?} may not call {method}", identity.role));
+    if identity.role != Role::Manager {
+        let why = format!("a {:?} may not call {method}", identity.role);
+        return Err(Status::permission_denied(why));
     }
-    Ok(Some(identity))
+    Ok(())
 }
 
 /// Puts a [`Guard`] in front of a service.
 #[derive(Debug, Clone)]
 pub(super) struct GuardLayer {
     pub(super) table: &'static [(&'static str, Access)],
-    pub(super) state: watch::Receiver<State>,
+    pub(super) manager: ManagerHandle,
 }
 
 impl<S> Layer<S> for GuardLayer {
@@ -131,12 +186,13 @@ impl<S> Guard<S> {
             .map(Identity::of)
             .transpose()
             .map_err(|e| Status::unauthenticated(e.to_string()))?;
-        decide(
-            self.rules.table,
-            request.uri().path(),
-            identity,
-            &self.rules.state.borrow(),
-        )
+        let GuardLayer { table, manager } = &self.rules;
+        let method = request.uri().path();
+        let decided = decide(table, method, identity, &manager.state())?;
+        if access_to(table, method)? != Access::Peers && !manager.leads() {
+            return Err(wire::not_leader(manager.leader()));
+        }
+        Ok(decided)
     }
 }
 
@@ -164,7 +220,11 @@ where
             }
             Err(status) => {
                 let method = request.uri().path();
-                tracing::warn!(method, reason = status.message(), "call refused");
+                // Nothing is wrong when somebody looks for the leader.
+                match wire::leader_elsewhere(&status) {
+                    Some(leader) => tracing::debug!(method, ?leader, "call for the leader"),
+                    None => tracing::warn!(method, reason = status.message(), "call refused"),
+                }
                 Box::pin(std::future::ready(Ok(status.into_http())))
             }
         }

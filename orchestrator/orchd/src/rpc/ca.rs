@@ -24,8 +24,6 @@ use crate::pki::token::{self, JoinToken};
 use crate::pki::{Identity, PkiError};
 
 const TOKEN_NEEDED: &str = "A valid join token is necessary to join this cluster";
-const ONE_MANAGER: &str = "this version runs one manager per swarm: several managers come later; \
-                           join as a worker, with the worker token";
 
 /// Signs certificates for hosts with a join token.
 pub(super) struct Ca {
@@ -60,11 +58,8 @@ fn parse_availability(text: &str) -> Result<Availability, Status> {
 
 /// The role that the token gives in this cluster.
 fn role_of(cluster: &Cluster, token: &JoinToken) -> Result<Role, ControlError> {
-    match token::role_of(token, &cluster.join_tokens) {
-        Some(Role::Worker) => Ok(Role::Worker),
-        Some(Role::Manager) => Err(ControlError::FailedPrecondition(ONE_MANAGER.to_owned())),
-        None => Err(ControlError::PermissionDenied(TOKEN_NEEDED.to_owned())),
-    }
+    token::role_of(token, &cluster.join_tokens)
+        .ok_or_else(|| ControlError::PermissionDenied(TOKEN_NEEDED.to_owned()))
 }
 
 fn admit(
@@ -134,6 +129,7 @@ impl ca_server::Ca for Ca {
         let mut response = IssueCertificateResponse {
             data_path_port: u32::from(cluster.data_path_port),
             time_ms: clock::milliseconds(SystemTime::now()),
+            manager: role == Role::Manager,
             address_ranges: address_ranges(&state)
                 .iter()
                 .map(ToString::to_string)
@@ -170,7 +166,7 @@ impl ca_server::Ca for Ca {
         let node = state.node(&known.node).ok_or_else(removed)?;
         let cluster = state.cluster().ok_or_else(removed)?;
         let identity = Identity {
-            role: node.spec.role,
+            role: node.serves_as(),
             ..known
         };
         let certificate = sign(cluster, &request.into_inner().csr, &identity)?;

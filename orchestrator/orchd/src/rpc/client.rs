@@ -1,22 +1,23 @@
 //! A node's calls to a manager.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
-use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
 
 use ipnet::IpNet;
 use orch_core::dispatch::{Acknowledgement, TaskReport};
 use orch_core::ids::NetworkId;
 use orch_core::network::Family;
 use orch_core::objects::Task;
-use orch_core::objects::node::{Availability, TakenPort};
+use orch_core::objects::node::{Availability, Role, TakenPort};
 use orch_proto::ca_client::CaClient;
 use orch_proto::dispatcher_client::DispatcherClient;
+use orch_proto::managers_client::ManagersClient;
 use orch_proto::{
-    AcknowledgeRequest, AttachRequest, DetachRequest, HeartbeatRequest, IssueCertificateRequest,
-    IssueCertificateResponse, LeaveRequest, NameAttachmentRequest, RenewCertificateRequest,
-    ReportPortsRequest, ReportTasksRequest, SyncAttachmentsRequest,
+    AcknowledgeRequest, AttachRequest, DetachRequest, EnrollRequest, HeartbeatRequest,
+    IssueCertificateRequest, IssueCertificateResponse, LeaveRequest, NameAttachmentRequest,
+    RenewCertificateRequest, ReportPortsRequest, ReportTasksRequest, SyncAttachmentsRequest,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -32,6 +33,8 @@ use crate::pki::{RootCertificate, tls};
 
 /// Time that a call may take, a wait for a connection included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before a manager is asked again.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Time that a good-bye waits for a connection: a node may leave without one.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -73,12 +76,29 @@ impl ManagerClient {
         self.channel(patience).await.map(dispatcher)
     }
 
-    async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
+    /// Makes a call that may be made twice; again, for as long as a call may take, when the
+    /// manager does not lead any more or its connection is lost.
+    async fn call<R, T, F>(
         &self,
-        call: impl FnOnce(DispatcherClient<Channel>) -> F,
-    ) -> Result<T, RpcError> {
-        let client = self.connected(CALL_TIMEOUT).await?;
-        in_time(async { Ok(call(client).await?.into_inner()) }).await
+        request: R,
+        call: impl Fn(DispatcherClient<Channel>, R) -> F,
+    ) -> Result<T, RpcError>
+    where
+        R: Clone,
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        loop {
+            let client = self.connected(CALL_TIMEOUT).await?;
+            let called = async { Ok(call(client, request.clone()).await?.into_inner()) };
+            match in_time(called).await {
+                Err(error) if error.may_pass() && Instant::now() < deadline => {
+                    tracing::debug!(%error, "calling a manager again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Asks for an address, of this family unless it is a certain one, for a container that was
@@ -97,7 +117,7 @@ impl ManagerClient {
             ipv6: family == Family::V6,
         };
         let answer = self
-            .call(|mut c| async move { c.attach(request).await })
+            .call(request, |mut c, r| async move { c.attach(r).await })
             .await?;
         wire::decode_answer(&answer.task)
     }
@@ -105,7 +125,7 @@ impl ManagerClient {
     /// Gives such an address back.
     pub async fn detach(&self, endpoint: String) -> Result<(), RpcError> {
         let request = DetachRequest { endpoint };
-        self.call(|mut c| async move { c.detach(request).await })
+        self.call(request, |mut c, r| async move { c.detach(r).await })
             .await
             .map(drop)
     }
@@ -115,9 +135,12 @@ impl ManagerClient {
         let request = SyncAttachmentsRequest {
             endpoints: live_endpoints.into_iter().collect(),
         };
-        self.call(|mut c| async move { c.sync_attachments(request).await })
-            .await
-            .map(drop)
+        self.call(
+            request,
+            |mut c, r| async move { c.sync_attachments(r).await },
+        )
+        .await
+        .map(drop)
     }
 
     /// Says what a container that was attached on this node's engine is called there.
@@ -127,9 +150,12 @@ impl ManagerClient {
         names: Vec<String>,
     ) -> Result<(), RpcError> {
         let request = NameAttachmentRequest { endpoint, names };
-        self.call(|mut c| async move { c.name_attachment(request).await })
-            .await
-            .map(drop)
+        self.call(
+            request,
+            |mut c, r| async move { c.name_attachment(r).await },
+        )
+        .await
+        .map(drop)
     }
 
     /// Says which published ports processes of this host listen on too.
@@ -137,7 +163,7 @@ impl ManagerClient {
         let request = ReportPortsRequest {
             ports: wire::encode(taken)?,
         };
-        self.call(|mut c| async move { c.report_ports(request).await })
+        self.call(request, |mut c, r| async move { c.report_ports(r).await })
             .await
             .map(drop)
     }
@@ -147,7 +173,7 @@ impl ManagerClient {
         let request = AcknowledgeRequest {
             acknowledgement: wire::encode(said)?,
         };
-        self.call(|mut c| async move { c.acknowledge(request).await })
+        self.call(request, |mut c, r| async move { c.acknowledge(r).await })
             .await
             .map(drop)
     }
@@ -157,7 +183,7 @@ impl ManagerClient {
         let request = ReportTasksRequest {
             reports: wire::encode(&reports)?,
         };
-        self.call(|mut c| async move { c.report_tasks(request).await })
+        self.call(request, |mut c, r| async move { c.report_tasks(r).await })
             .await
             .map(drop)
     }
@@ -207,6 +233,87 @@ impl ManagerClient {
     }
 }
 
+/// Looks for the manager that leads: asks the given ones in turn, and follows what they say.
+pub struct LeaderSearch {
+    queue: VecDeque<SocketAddr>,
+    deadline: Instant,
+    last: RpcError,
+}
+
+impl LeaderSearch {
+    /// Begins with these managers, and waits for a leader for as long as a call may take.
+    pub fn among(managers: &[SocketAddr]) -> Self {
+        Self {
+            queue: managers.iter().copied().collect(),
+            deadline: Instant::now() + CALL_TIMEOUT,
+            last: RpcError::NoManager,
+        }
+    }
+
+    /// Whom to ask next; an error when nobody is left.
+    pub fn next(&mut self) -> Result<SocketAddr, RpcError> {
+        let nobody = || std::mem::replace(&mut self.last, RpcError::NoManager);
+        self.queue.pop_front().ok_or_else(nobody)
+    }
+
+    /// Notes why a manager was the wrong one; an error when another would not help.
+    pub async fn failed(&mut self, manager: SocketAddr, error: RpcError) -> Result<(), RpcError> {
+        match error {
+            RpcError::NotLeader { leader } if Instant::now() < self.deadline => {
+                // Should the one that leads be gone by now, this one knows better soon.
+                self.queue.push_back(manager);
+                leader
+                    .into_iter()
+                    .for_each(|leader| self.queue.push_front(leader));
+                tokio::time::sleep(PAUSE).await;
+                Ok(())
+            }
+            error @ (RpcError::Unreachable { .. } | RpcError::Untrusted { .. }) => {
+                self.last = error;
+                Ok(())
+            }
+            error @ (RpcError::NotLeader { .. }
+            | RpcError::NoManager
+            | RpcError::Refused { .. }
+            | RpcError::TimedOut(_)
+            | RpcError::BadAnswer(_)
+            | RpcError::Pki(_)) => Err(error),
+        }
+    }
+}
+
+/// Asks for a place in the raft group, for a manager that serves the others at `address`; returns
+/// its id there.
+pub async fn enroll(
+    credentials: &Credentials,
+    managers: &[SocketAddr],
+    address: SocketAddr,
+) -> Result<u64, RpcError> {
+    let mut search = LeaderSearch::among(managers);
+    loop {
+        let manager = search.next()?;
+        match enroll_at(manager, credentials, address).await {
+            Ok(raft_id) => return Ok(raft_id),
+            Err(error) => search.failed(manager, error).await?,
+        }
+    }
+}
+
+async fn enroll_at(
+    manager: SocketAddr,
+    credentials: &Credentials,
+    address: SocketAddr,
+) -> Result<u64, RpcError> {
+    let request = EnrollRequest {
+        address: address.to_string(),
+    };
+    let tls = tls::client(credentials)?;
+    let (channel, _) = connection::connect(&manager.to_string(), tls).await?;
+    let mut client = ManagersClient::new(channel);
+    let answer = in_time(async { Ok(client.enroll(request).await?) }).await?;
+    Ok(answer.into_inner().raft_id)
+}
+
 /// The dispatcher behind a connection.
 pub(super) fn dispatcher(channel: Channel) -> DispatcherClient<Channel> {
     DispatcherClient::new(channel)
@@ -238,6 +345,8 @@ pub struct Terms {
     pub ranges: Vec<IpNet>,
     /// How far the manager's clock is from this host's.
     pub clock: ClockOffset,
+    /// What the token makes of the host.
+    pub role: Role,
 }
 
 impl Admission {
@@ -270,6 +379,10 @@ impl Admission {
                 .map(range)
                 .collect::<Result<_, _>>()?,
             clock,
+            role: match answer.manager {
+                true => Role::Manager,
+                false => Role::Worker,
+            },
         })
     }
 

@@ -18,14 +18,26 @@ use super::RpcError;
 use crate::pki::credentials::Credentials;
 use crate::pki::{PkiError, tls};
 
-/// Time for TCP and TLS to connect.
+/// Time for TLS to be agreed on by who connects here.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A silent connection is probed this often, and given up when a probe has no answer so long.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// What a node takes for a manager that is gone.
+const PATIENCE: Patience = Patience {
+    connect: CONNECT_TIMEOUT,
+    keep_alive: Duration::from_secs(5),
+};
 /// Handshakes at a time; further connections wait.
 const HANDSHAKES: usize = 64;
 
 type Accepted = Result<server::TlsStream<TcpStream>, io::Error>;
+
+/// When the other side of a connection counts as gone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Time for TCP and TLS to connect.
+    pub connect: Duration,
+    /// A silent connection is probed this often, and given up when a probe has no answer so long.
+    pub keep_alive: Duration,
+}
 
 /// What a server shows to those who connect.
 pub(super) struct Identification {
@@ -122,13 +134,23 @@ pub(super) async fn connect(
     manager: &str,
     config: ClientConfig,
 ) -> Result<(Channel, Vec<CertificateDer<'static>>), RpcError> {
+    connect_within(manager, config, PATIENCE).await
+}
+
+/// [`connect`] with another patience.
+pub(super) async fn connect_within(
+    manager: &str,
+    config: ClientConfig,
+    patience: Patience,
+) -> Result<(Channel, Vec<CertificateDer<'static>>), RpcError> {
     let unreachable = |reason: String| RpcError::Unreachable {
         manager: manager.to_owned(),
         reason,
     };
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, open(manager, config))
+    let seconds = patience.connect.as_secs();
+    let stream = tokio::time::timeout(patience.connect, open(manager, config))
         .await
-        .map_err(|_| unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
+        .map_err(|_| unreachable(format!("no answer within {seconds} s")))?
         .map_err(
             |e| match e.get_ref().and_then(|inner| inner.downcast_ref()) {
                 Some(error) => RpcError::Untrusted {
@@ -150,8 +172,8 @@ pub(super) async fn connect(
         std::future::ready(stream.ok_or_else(|| io::Error::other("the connection was lost")))
     });
     let channel = Endpoint::from_static("http://swarm-manager")
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
+        .http2_keep_alive_interval(patience.keep_alive)
+        .keep_alive_timeout(patience.keep_alive)
         .keep_alive_while_idle(true)
         .connect_with_connector(connector)
         .await

@@ -8,7 +8,7 @@ use orch_core::control;
 use orch_core::dispatch::{self, Acknowledged, Acknowledgement, Assignment, Drain, TaskReport};
 use orch_core::ids::{NetworkId, NodeId};
 use orch_core::network::Family;
-use orch_core::objects::node::{NodeDescription, NodeState, TakenPort};
+use orch_core::objects::node::{NodeDescription, TakenPort};
 use orch_core::store::State;
 use orch_core::time::Timestamp;
 use orch_proto::{
@@ -77,7 +77,9 @@ async fn until(moment: Option<Timestamp>) {
 impl Feed {
     async fn run(mut self) {
         let mut states = self.manager.watch();
-        loop {
+        let mut leadership = self.manager.leadership();
+        // Another manager that leads has a session for the node.
+        while leadership.borrow_and_update().established {
             // A slow node holds up its own feed only, and then gets the latest assignment.
             let out = self.out.clone();
             let Ok(permit) = out.reserve().await else {
@@ -95,6 +97,7 @@ impl Feed {
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { break },
                 () = self.out.closed() => break,
+                changed = leadership.changed() => if changed.is_err() { break },
                 Ok(()) = self.acknowledged.changed(), if self.held_until.is_some() => {}
                 () = until(self.held_until) => {}
             }
@@ -353,11 +356,9 @@ impl dispatcher_server::Dispatcher for Dispatcher {
         self.manager
             .session(SessionEvent::Closed { node: node.clone() })
             .await;
-        let of = node.clone();
+        let (of, group) = (node.clone(), self.manager.group());
         self.manager
-            .write(move |tx| {
-                control::set_node_state(tx, &of, NodeState::Down, "the node left the swarm")
-            })
+            .write(move |tx| control::leave(tx, &of, &group))
             .await
             .map_err(wire::write_refused)?;
         tracing::info!(%node, "the node left");

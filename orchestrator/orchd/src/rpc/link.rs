@@ -139,12 +139,21 @@ where
     async fn run(self) {
         let mut backoff = MIN_BACKOFF;
         let mut attempt = 0;
+        let mut leader = None;
         loop {
-            let manager = self.pick(attempt);
+            let manager = match leader.take() {
+                Some(leader) => leader,
+                None => self.pick(attempt),
+            };
             attempt += 1;
             let mut opened = false;
             let error = match self.hold(&manager, &mut opened).await {
                 Ok(()) => "the manager ended it".to_owned(),
+                Err(RpcError::NotLeader { leader: told }) => {
+                    leader = told.map(|address| address.to_string());
+                    backoff = MIN_BACKOFF;
+                    "it does not lead".to_owned()
+                }
                 Err(error) => {
                     if is_own_fault(&error) {
                         self.note_fault(Some(error.to_string()));
@@ -277,6 +286,7 @@ fn is_own_fault(error: &RpcError) -> bool {
         RpcError::Unreachable { .. }
         | RpcError::Untrusted { .. }
         | RpcError::NoManager
+        | RpcError::NotLeader { .. }
         | RpcError::TimedOut(_)
         | RpcError::BadAnswer(_) => false,
     }

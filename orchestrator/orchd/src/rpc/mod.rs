@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `access` | who may make which call: one table, enforced in one place |
 //! | `connection` | TLS on accepted and opened connections |
-//! | `server`, `ca`, `dispatcher` | a manager's side |
+//! | `server`, `ca`, `dispatcher`, `managers` | a manager's side |
+//! | `control`, `carrier` | a manager's side towards the other managers |
 //! | `client`, `link`, `clock` | a node's side |
 //! | `wire` | objects and errors on the wire |
 //!
@@ -12,16 +13,21 @@
 
 mod access;
 mod ca;
+pub mod carrier;
 pub mod client;
 mod clock;
 mod connection;
+pub mod control;
 mod dispatcher;
 pub mod link;
+mod managers;
 pub mod renewal;
 pub mod server;
 #[cfg(test)]
 mod tests;
 mod wire;
+
+use std::net::SocketAddr;
 
 use crate::pki::PkiError;
 
@@ -53,6 +59,12 @@ pub enum RpcError {
     /// There is no connection to any manager at the moment.
     #[error("no manager of the swarm can be reached from this node at the moment")]
     NoManager,
+    /// The manager does not lead.
+    #[error("the manager that was asked does not lead the swarm")]
+    NotLeader {
+        /// Where the one is that does, as far as it knows.
+        leader: Option<SocketAddr>,
+    },
     /// The manager refused, or failed; its words.
     #[error("{message}")]
     Refused {
@@ -72,8 +84,28 @@ pub enum RpcError {
     Pki(#[from] PkiError),
 }
 
+impl RpcError {
+    /// Whether the same may succeed a moment later: the connection is lost, or who was asked does
+    /// not lead any more.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::NotLeader { .. } => true,
+            Self::Refused { code, .. } => *code == tonic::Code::Unavailable,
+            Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::NoManager
+            | Self::TimedOut(_)
+            | Self::BadAnswer(_)
+            | Self::Pki(_) => false,
+        }
+    }
+}
+
 impl From<tonic::Status> for RpcError {
     fn from(status: tonic::Status) -> Self {
+        if let Some(leader) = wire::leader_elsewhere(&status) {
+            return Self::NotLeader { leader };
+        }
         // Below gRPC (a TLS alert, a lost connection) the last cause says most.
         let mut cause = std::error::Error::source(&status);
         let mut message = status.message().to_owned();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use orch_core::dispatch::Assignment;
 use tokio::sync::watch;
 
 use super::RpcError;
@@ -19,6 +20,8 @@ const LATEST: f64 = 0.8;
 /// Pause after an attempt that failed. Of the shortest life that a cluster can be told, an hour,
 /// there are ten attempts left then.
 const RETRY: Duration = Duration::from_secs(60);
+/// Pause before a certificate for another role is asked for again: the managers wait for it.
+const ROLE_RETRY: Duration = Duration::from_secs(1);
 /// The clock is looked at as often: it may be set meanwhile, and timers do not follow it.
 const LOOK: Duration = Duration::from_secs(600);
 
@@ -42,6 +45,13 @@ fn due(lifetime: &Range<SystemTime>, chance: f64) -> SystemTime {
     lifetime.start + life.mul_f64(EARLIEST + (LATEST - EARLIEST) * chance)
 }
 
+async fn until(moment: SystemTime) {
+    while let Ok(left) = moment.duration_since(SystemTime::now()) {
+        // A little more, so that the moment is over then.
+        tokio::time::sleep(left.min(LOOK) + Duration::from_millis(1)).await;
+    }
+}
+
 /// The one owner of a node's credentials.
 pub struct Renewer {
     /// Whom to ask.
@@ -50,22 +60,36 @@ pub struct Renewer {
     pub credentials: watch::Sender<Arc<Credentials>>,
     /// Folder where that is kept.
     pub dir: PathBuf,
+    /// What the managers tell the node, its role among it.
+    pub assignments: watch::Receiver<Option<Assignment>>,
 }
 
 impl Renewer {
-    /// Renews the certificate whenever it is due. Never ends but with an error that no time mends.
+    /// Renews the certificate whenever it is due, and whenever the node gets another role. Never
+    /// ends but with an error that no time mends.
     pub async fn run(self) -> Result<(), PkiError> {
         loop {
             let lifetime = self.credentials.borrow().lifetime()?;
             let due = due(&lifetime, rand::random());
-            while let Ok(left) = due.duration_since(SystemTime::now()) {
-                // A little more, so that the moment is over then.
-                tokio::time::sleep(left.min(LOOK) + Duration::from_millis(1)).await;
-            }
+            let retry = tokio::select! {
+                () = until(due) => RETRY,
+                () = self.another_role() => ROLE_RETRY,
+            };
             while let Err(error) = self.renew().await {
                 tracing::warn!(%error, "the certificate is not renewed yet");
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(retry).await;
             }
+        }
+    }
+
+    /// Waits until the node is told another role than its certificate says.
+    async fn another_role(&self) {
+        let role = self.credentials.borrow().identity().role;
+        let mut assignments = self.assignments.clone();
+        let told = assignments.wait_for(|told| told.as_ref().is_some_and(|a| a.role != role));
+        if told.await.is_err() {
+            // Nobody tells anything any more: the member stops.
+            std::future::pending().await
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use orch_proto::ca_server::CaServer;
 use orch_proto::dispatcher_server::DispatcherServer;
+use orch_proto::managers_server::ManagersServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -12,8 +13,10 @@ use tonic::transport::Server;
 
 use super::access::{Access, GuardLayer, TABLE};
 use super::ca::Ca;
+use super::carrier::Inbox;
 use super::connection::Identification;
 use super::dispatcher::Dispatcher;
+use super::managers::Managers;
 use super::{connection, wire};
 use crate::manager::ManagerHandle;
 use crate::pki::PkiError;
@@ -24,15 +27,16 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Time that open calls have to end when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Serves on `listener` until `stop`. New connections are shown the latest credentials; those that
-/// there are go on.
+/// Serves on `listener` until `stop`; raft's messages go to `inbox`. New connections are shown the
+/// latest credentials; those that there are go on.
 pub async fn serve(
     listener: TcpListener,
     credentials: watch::Receiver<Arc<Credentials>>,
     manager: ManagerHandle,
+    inbox: Inbox,
     stop: CancellationToken,
 ) -> Result<(), PkiError> {
-    serve_with(TABLE, listener, credentials, manager, stop).await
+    serve_with(TABLE, listener, credentials, manager, inbox, stop).await
 }
 
 /// [`serve`] with other rules.
@@ -41,20 +45,24 @@ pub(super) async fn serve_with(
     listener: TcpListener,
     credentials: watch::Receiver<Arc<Credentials>>,
     manager: ManagerHandle,
+    inbox: Inbox,
     stop: CancellationToken,
 ) -> Result<(), PkiError> {
     let incoming = connection::accept(listener, Identification::new(credentials)?, stop.clone());
     let dispatcher = DispatcherServer::new(Dispatcher::new(manager.clone(), stop.clone()))
         .max_decoding_message_size(wire::MAX_MESSAGE)
         .max_encoding_message_size(wire::MAX_MESSAGE);
+    let managers = ManagersServer::new(Managers::new(manager.clone(), inbox, stop.clone()))
+        .max_decoding_message_size(wire::MAX_MESSAGE);
     let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .layer(GuardLayer {
             table,
-            state: manager.watch(),
+            manager: manager.clone(),
         })
         .add_service(CaServer::new(Ca::new(manager)))
         .add_service(dispatcher)
+        .add_service(managers)
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let overdue = async {
         stop.cancelled().await;

@@ -1,5 +1,7 @@
 //! Objects and errors as they travel between nodes.
 
+use std::net::SocketAddr;
+
 use orch_core::control::ControlError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,10 +29,32 @@ pub(super) fn decode_answer<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RpcE
     rmp_serde::from_slice(bytes).map_err(|e| RpcError::BadAnswer(e.to_string()))
 }
 
+/// Where the leader is, in the metadata of a refusal of another manager; empty when it knows none.
+const LEADER: &str = "orch-leader";
+
+/// The refusal of a manager that does not lead.
+pub(super) fn not_leader(leader: Option<SocketAddr>) -> Status {
+    let mut status = Status::unavailable("this manager does not lead the swarm");
+    let leader = leader
+        .map(|address| address.to_string())
+        .unwrap_or_default();
+    if let Ok(leader) = leader.parse() {
+        status.metadata_mut().insert(LEADER, leader);
+    }
+    status
+}
+
+/// What [`not_leader`] says; `None` when a status is another one.
+pub(super) fn leader_elsewhere(status: &Status) -> Option<Option<SocketAddr>> {
+    let leader = status.metadata().get(LEADER)?;
+    Some(leader.to_str().ok().and_then(|text| text.parse().ok()))
+}
+
 /// A refused write as a node sees it.
 pub(super) fn write_refused(error: WriteError) -> Status {
     match error {
         WriteError::Unavailable(reason) => Status::unavailable(reason),
+        WriteError::NotLeader => not_leader(None),
         WriteError::Control(error) => control_refused(&error),
     }
 }

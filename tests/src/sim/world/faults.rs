@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use orch_core::consensus::Group;
 use orch_core::control;
 use orch_core::objects::node::Availability;
 
@@ -97,7 +98,7 @@ impl World {
                 };
                 let (version, mut spec) = (node.meta.version, node.spec.clone());
                 spec.availability = Availability::Active;
-                control::update_node(tx, &id, version, spec)
+                control::update_node(tx, &id, version, spec, &Group::default())
             })?;
         }
         Ok(cut_off)

@@ -1,12 +1,15 @@
 //! Nodes: the spec both ways, and the object as Docker shows it.
 
-use orch_core::objects::node::{Node, NodeDescription, NodeSpec, NodeState};
+use std::collections::BTreeSet;
+
+use orch_core::objects::node::{ManagerStatus, Node, NodeDescription, NodeSpec, NodeState};
 use orch_core::objects::{Labels, node};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::scalar::{is_default, nonempty, object};
 use super::{ConvertError, lossless, words};
+use crate::manager::ManagerHandle;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -42,8 +45,37 @@ fn encode(spec: &NodeSpec) -> Spec {
     }
 }
 
+/// What a manager knows of the others.
+#[derive(Debug, Clone, Default)]
+pub struct Managers {
+    /// The one that leads.
+    pub leader: Option<u64>,
+    /// Those that answer; known to the one that leads.
+    pub active: Option<BTreeSet<u64>>,
+}
+
+impl Managers {
+    /// As this one sees them.
+    pub fn seen_by(manager: &ManagerHandle) -> Self {
+        Self {
+            leader: manager.leadership().borrow().leader,
+            active: manager.leads().then(|| manager.group().active),
+        }
+    }
+
+    fn reachability(&self, manager: &ManagerStatus, node: NodeState) -> &'static str {
+        match (&self.active, node) {
+            (Some(active), _) if active.contains(&manager.raft_id) => "reachable",
+            (Some(_), _) => "unreachable",
+            (None, NodeState::Ready) => "reachable",
+            (None, NodeState::Down | NodeState::Disconnected) => "unreachable",
+            (None, NodeState::Unknown) => "unknown",
+        }
+    }
+}
+
 /// A node as Docker shows it; `tls` is the cluster's trust root ([`super::cluster::tls_info`]).
-pub fn render(node: &Node, tls: &Value) -> Value {
+pub fn render(node: &Node, managers: &Managers, tls: &Value) -> Value {
     let unknown = NodeDescription::default();
     let mut fields = json!({
         "Spec": encode(&node.spec),
@@ -56,20 +88,12 @@ pub fn render(node: &Node, tls: &Value) -> Value {
     });
     if let Some(manager) = &node.manager {
         fields["ManagerStatus"] = json!({
-            "Leader": manager.leader,
-            "Reachability": reachability(node.status.state),
+            "Leader": managers.leader == Some(manager.raft_id),
+            "Reachability": managers.reachability(manager, node.status.state),
             "Addr": manager.address.to_string(),
         });
     }
     object(node.id.as_str(), &node.meta, fields)
-}
-
-fn reachability(state: NodeState) -> &'static str {
-    match state {
-        NodeState::Ready => "reachable",
-        NodeState::Down | NodeState::Disconnected => "unreachable",
-        NodeState::Unknown => "unknown",
-    }
 }
 
 fn render_description(node: &node::NodeDescription, tls: &Value) -> Value {

@@ -51,7 +51,7 @@ async fn without_a_certificate_only_a_certificate_can_be_asked_for() {
         let expected = match access {
             // The empty request holds no token.
             Access::Anyone => Code::PermissionDenied,
-            Access::Members(_) => Code::Unauthenticated,
+            Access::Members(_) | Access::Peers => Code::Unauthenticated,
         };
         assert_eq!(refused, Some(expected), "{method}");
     }
@@ -64,7 +64,17 @@ async fn strangers_are_refused_on_every_call() {
     let foreign_root = new_root(now).unwrap();
     let foreign = issue(&foreign_root, CLUSTER, WORKER, Role::Worker, now, YEAR);
     let other_cluster = issue(&server.root, CLUSTER + 1, WORKER, Role::Worker, now, YEAR);
-    let removed = member(&server.root, 999, Role::Worker);
+    let removed = member(&server.root, 999, Role::Manager);
+    let gone = NodeId::from_random(999);
+    server
+        .manager
+        .handle
+        .write(move |tx| {
+            control::admit_node(tx, &gone, Role::Worker, Availability::Active)?;
+            control::remove_node(tx, &gone, true)
+        })
+        .await
+        .unwrap();
     for (method, access) in TABLE {
         // A certificate of another authority does not even get a connection: it believes nobody
         // here, and with the right root in hand is not believed.
@@ -151,11 +161,13 @@ async fn every_wrong_role_is_refused_by_the_table() {
     let server = Server::start(TABLE).await;
     let state = server.manager.handle.state();
     for (method, access) in TABLE.iter().chain(MANAGERS_ONLY) {
-        let Access::Members(allowed) = access else {
-            continue;
+        let allowed: &[Role] = match access {
+            Access::Anyone => continue,
+            Access::Members(allowed) => allowed,
+            Access::Peers => &[Role::Manager],
         };
-        for role in [Role::Worker, Role::Manager] {
-            let node = Credentials::identity(&member(&server.root, WORKER, role)).clone();
+        for (node, role) in [(WORKER, Role::Worker), (MANAGER, Role::Manager)] {
+            let node = Credentials::identity(&member(&server.root, node, role)).clone();
             let table = [(*method, *access)];
             let decided = decide(&table, method, Some(node), &state);
             assert_eq!(
@@ -164,6 +176,13 @@ async fn every_wrong_role_is_refused_by_the_table() {
                 "{method} {role:?}"
             );
         }
+        // A certificate outlives what its node is trusted with.
+        let demoted = member(&server.root, WORKER, Role::Manager)
+            .identity()
+            .clone();
+        let decided = decide(&[(*method, *access)], method, Some(demoted), &state);
+        let any = allowed.contains(&Role::Worker) || *access == Access::Peers;
+        assert_eq!(decided.is_ok(), any, "{method}");
         let nobody: Option<Identity> = None;
         assert!(decide(&[(*method, *access)], method, nobody, &state).is_err());
     }
@@ -227,7 +246,6 @@ async fn hosts_without_a_good_token_stay_outside() {
             JoinToken::generate(*worker.digest()),
             "A valid join token is necessary",
         ),
-        (server.token(Role::Manager), "this version runs one manager"),
     ];
     for (token, words) in cases {
         let error = join(&server, token).await;

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use tonic::Code;
 
 use super::access::{Access, TABLE, decide};
+use super::carrier::Inbox;
 use super::client::Admission;
 use super::link::{self, LinkConfig};
 use super::*;
@@ -79,7 +80,7 @@ impl Server {
         let credentials = lasting(credentials(&root));
         let (handle, stop) = (manager.handle.clone(), manager.stop.clone());
         tokio::spawn(async move {
-            server::serve_with(table, listener, credentials, handle, stop)
+            server::serve_with(table, listener, credentials, handle, nobody(), stop)
                 .await
                 .unwrap();
         });
@@ -117,6 +118,11 @@ impl Server {
             Ok(()) | Err(_) => None,
         }
     }
+}
+
+/// Where raft's messages go when there is one manager.
+fn nobody() -> Inbox {
+    tokio::sync::mpsc::channel(1).0
 }
 
 /// Credentials that nobody renews.

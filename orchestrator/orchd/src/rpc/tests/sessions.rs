@@ -3,7 +3,7 @@
 use orch_proto::HeartbeatRequest;
 
 use super::*;
-use crate::rpc::client::dispatcher as link_client;
+use crate::rpc::client::{LeaderSearch, dispatcher as link_client};
 use crate::rpc::renewal::Renewer;
 
 fn in_force(version: u64) -> Acknowledgement {
@@ -229,8 +229,9 @@ async fn a_link_survives_a_manager_that_goes_away() {
         let credentials = member(&root, MANAGER, Role::Manager);
         let (handle, token) = (manager.handle.clone(), serving.clone());
         let credentials = lasting(credentials);
-        let server =
-            tokio::spawn(async move { server::serve(listener, credentials, handle, token).await });
+        let server = tokio::spawn(async move {
+            server::serve(listener, credentials, handle, nobody(), token).await
+        });
         // The call waits for the connection.
         link.client.acknowledge(&in_force(1)).await.unwrap();
         serving.cancel();
@@ -262,6 +263,7 @@ async fn a_certificate_is_renewed_while_the_session_goes_on() {
         client: link.client.clone(),
         credentials,
         dir: dir.path().to_owned(),
+        assignments: link.node.assignments.clone(),
     };
     tasks.spawn(stop.clone().run_until_cancelled_owned(renewer.run()));
     tokio::select! {
@@ -298,6 +300,7 @@ async fn a_manager_shows_its_latest_certificate_and_keeps_its_connections() {
         listener,
         credentials.subscribe(),
         handle,
+        nobody(),
         stop.clone(),
     ));
     let connect = async || {
@@ -318,4 +321,43 @@ async fn a_manager_shows_its_latest_certificate_and_keeps_its_connections() {
         .unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
     stop.cancel();
+}
+
+#[tokio::test]
+async fn the_leader_is_found_by_what_the_others_say() {
+    let [one, two, three] = [1, 2, 3].map(|n| SocketAddr::from(([192, 0, 2, n], 2377)));
+    let unreachable = || RpcError::Unreachable {
+        manager: "gone".to_owned(),
+        reason: "it is gone".to_owned(),
+    };
+    let mut search = LeaderSearch::among(&[one, two]);
+    assert_eq!(search.next().unwrap(), one);
+    let leader = Some(three);
+    search
+        .failed(one, RpcError::NotLeader { leader })
+        .await
+        .unwrap();
+    // It died in between: who named it hears of the next one.
+    assert_eq!(search.next().unwrap(), three);
+    search.failed(three, unreachable()).await.unwrap();
+    assert_eq!(search.next().unwrap(), two);
+    search.failed(two, unreachable()).await.unwrap();
+    assert_eq!(search.next().unwrap(), one);
+    search.failed(one, unreachable()).await.unwrap();
+    assert!(search.next().unwrap_err().to_string().contains("is gone"));
+    // What one refuses the others refuse.
+    let mut search = LeaderSearch::among(&[one, two]);
+    let refused = RpcError::BadAnswer("no".to_owned());
+    assert!(search.failed(one, refused).await.is_err());
+}
+
+#[test]
+fn a_refusal_says_where_the_leader_is() {
+    let leader = SocketAddr::from(([192, 0, 2, 1], 2377));
+    for known in [Some(leader), None] {
+        let error = RpcError::from(wire::not_leader(known));
+        assert!(matches!(error, RpcError::NotLeader { leader } if leader == known));
+    }
+    let other = RpcError::from(tonic::Status::unavailable("starting"));
+    assert!(matches!(other, RpcError::Refused { .. }));
 }
