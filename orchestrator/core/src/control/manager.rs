@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::ControlError;
+use super::{ControlError, node};
 use crate::consensus::Group;
 use crate::ids::NodeId;
 use crate::objects::Node;
@@ -18,10 +18,7 @@ pub fn enroll(
     raft_id: u64,
     address: SocketAddr,
 ) -> Result<(), ControlError> {
-    let mut node = tx
-        .node(id)
-        .map(|node| Node::clone(node))
-        .ok_or_else(|| ControlError::not_found("node", id))?;
+    let mut node = node::get(tx, id)?;
     if node.spec.role != Role::Manager {
         return Err(ControlError::PermissionDenied(format!(
             "node {id} is not to be a manager of this swarm"
@@ -82,10 +79,7 @@ pub(super) fn check_demotion(
 
 /// A node says good-bye. A manager that the others can do without is demoted.
 pub fn leave(tx: &mut Tx<'_>, id: &NodeId, managers: &Group) -> Result<(), ControlError> {
-    let mut node = tx
-        .node(id)
-        .map(|node| Node::clone(node))
-        .ok_or_else(|| ControlError::not_found("node", id))?;
+    let mut node = node::get(tx, id)?;
     if node.spec.role == Role::Manager {
         check_demotion(tx, &node, managers)?;
         node.spec.role = Role::Worker;

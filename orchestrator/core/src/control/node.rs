@@ -14,7 +14,8 @@ use crate::store::{Object, ObjectKey, Tx};
 use crate::task_state::{Actor, TaskState, may_move};
 use crate::validate;
 
-fn get(tx: &Tx<'_>, id: &NodeId) -> Result<Node, ControlError> {
+/// The node of that id.
+pub(super) fn get(tx: &Tx<'_>, id: &NodeId) -> Result<Node, ControlError> {
     tx.node(id)
         .map(|n| Node::clone(n))
         .ok_or_else(|| ControlError::not_found("node", id))
