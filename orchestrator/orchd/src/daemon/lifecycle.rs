@@ -381,33 +381,26 @@ impl Owner {
         self.check_outside()?;
         let joining = Joining::prepare(&self.context.options, &request).await?;
         self.publish(Membership::Pending);
-        let mut running = Running::new(self.context.clone());
-        match self.admitted(&mut running, joining).await {
-            Ok(stored) => {
-                let ready = running.joined(JOIN_PATIENCE).await;
-                self.runs(running, stored);
-                match ready {
-                    true => Ok(()),
-                    false => Err(LifecycleError::Failed(JOIN_GOES_ON.to_owned())),
-                }
-            }
+        let (stored, credentials) = match joining.admit(&self.dir).await {
+            Ok(admitted) => admitted,
             Err(error) => {
-                running.stop().await;
                 self.undo();
-                Err(error)
+                return Err(error);
             }
+        };
+        // From here on it is a node, whatever happens: the managers know it.
+        let mut running = Running::new(self.context.clone());
+        if let Err(error) = running.start(&self.dir, &stored, credentials).await {
+            running.stop().await;
+            self.cannot_run(error.to_string());
+            return Err(error);
         }
-    }
-
-    /// Becomes a node, and starts what it runs.
-    async fn admitted(
-        &self,
-        running: &mut Running,
-        joining: Joining,
-    ) -> Result<StoredMembership, LifecycleError> {
-        let (stored, credentials) = joining.admit(&self.dir).await?;
-        running.start(&self.dir, &stored, credentials).await?;
-        Ok(stored)
+        let ready = running.joined(JOIN_PATIENCE).await;
+        self.runs(running, stored);
+        match ready {
+            true => Ok(()),
+            false => Err(LifecycleError::Failed(JOIN_GOES_ON.to_owned())),
+        }
     }
 
     async fn leave(&mut self, force: bool) -> Result<(), LifecycleError> {
