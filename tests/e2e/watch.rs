@@ -23,6 +23,10 @@ const EXPECTED: &[(DropReason, &str)] = &[
         DropReason::Multicast,
         "containers announce themselves to groups that overlay networks do not carry",
     ),
+    (
+        DropReason::EndpointNotAttached,
+        "the others' last words in conversations with a container that has ended",
+    ),
 ];
 
 /// What was so before the scenario.

@@ -3,6 +3,8 @@
 //! Every part is a plain `cargo test` over the whole workspace, so that all parts share one build;
 //! only the chosen targets differ.
 
+mod outcome;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +19,7 @@ use crate::setup;
 use crate::vm;
 use crate::wait::secs;
 use crate::workspace;
+use outcome::Outcome;
 
 /// A part of the test suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,13 +43,6 @@ const E2E: &[&str] = &["e2e"];
 /// The lab's test that the other kernel is asked as well.
 const MATRIX: &str = "every_cell_of_the_matrix";
 
-/// Tests that ran, by outcome.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
-}
-
 /// Runs one part, or all of them; an error when any test failed.
 pub fn run(part: Option<Part>, filter: Option<&str>) -> Result<()> {
     let parts: &[Part] = match &part {
@@ -63,21 +59,18 @@ pub fn run(part: Option<Part>, filter: Option<&str>) -> Result<()> {
     setup::run()?;
     ebpf::build()?;
     build_binaries()?;
-    let mut total = Tally::default();
+    let mut outcome = Outcome::default();
     let mut broken = Vec::new();
     for &part in parts {
-        let (tally, held) = run_part(part, filter)?;
-        total.passed += tally.passed;
-        total.failed += tally.failed;
-        if !held {
+        if !run_part(part, filter, &mut outcome)? {
             broken.push(format!("{part:?}").to_lowercase());
         }
     }
-    println!("{} passed, {} failed", total.passed, total.failed);
+    print!("{outcome}");
     if !broken.is_empty() {
         bail!("failed: {}", broken.join(", "));
     }
-    if total == Tally::default() {
+    if outcome.is_empty() {
         bail!("no test ran; is the filter right?");
     }
     Ok(())
@@ -92,21 +85,20 @@ pub fn build_binaries() -> Result<()> {
         .context("the workspace does not build")
 }
 
-fn run_part(part: Part, filter: Option<&str>) -> Result<(Tally, bool)> {
+/// Runs one part and takes down what its tests say; whether all of it held.
+fn run_part(part: Part, filter: Option<&str>, outcome: &mut Outcome) -> Result<bool> {
     println!("== {part:?}");
-    let mut tally = Tally::default();
-    let count = |line: &str| {
+    let on_line = |line: &str| {
         println!("{line}");
-        if let Some(result) = parse_result(line) {
-            tally.passed += result.passed;
-            tally.failed += result.failed;
-        }
+        outcome.line(line);
     };
     if part == Part::Vm {
-        let held = run_emulated(filter, count)?;
-        return Ok((tally, held));
+        return run_emulated(filter, on_line);
     }
-    let cargo = workspace::cargo().words("test --workspace --no-fail-fast");
+    // Messages say what happened; backtraces would push them out of a log that is cut.
+    let cargo = workspace::cargo()
+        .env("RUST_BACKTRACE", "0")
+        .words("test --workspace --no-fail-fast");
     let cargo = targets(part)?
         .iter()
         .fold(cargo, |cargo, target| cargo.words(target));
@@ -117,11 +109,11 @@ fn run_part(part: Part, filter: Option<&str>) -> Result<(Tally, bool)> {
     } else {
         cargo
     };
-    let status = cargo.limit(secs(3000)).follow(count);
+    let status = cargo.limit(secs(3000)).follow(on_line);
     if part == Part::E2e && interrupt::raised() {
         lab::down()?;
     }
-    Ok((tally, status? == 0))
+    Ok(status? == 0)
 }
 
 /// Runs the programs' tests on another kernel, and the lab's matrix, or what the filter chooses.
@@ -192,43 +184,4 @@ fn integration_tests() -> Result<Vec<String>> {
     Ok(tests
         .filter_map(|target| Some(target["name"].as_str()?.to_owned()))
         .collect())
-}
-
-/// What a line like `test result: ok. 3 passed; 0 failed; ...` counts.
-fn parse_result(line: &str) -> Option<Tally> {
-    let counts = line.strip_prefix("test result: ")?;
-    let count = |what: &str| {
-        let (before, _) = counts.split_once(what)?;
-        before.split_whitespace().last()?.parse().ok()
-    };
-    Some(Tally {
-        passed: count(" passed")?,
-        failed: count(" failed")?,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_are_read_from_cargos_closing_lines() {
-        let ok = "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out";
-        assert_eq!(
-            parse_result(ok),
-            Some(Tally {
-                passed: 12,
-                failed: 0
-            })
-        );
-        let bad = "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured";
-        assert_eq!(
-            parse_result(bad),
-            Some(Tally {
-                passed: 1,
-                failed: 2
-            })
-        );
-        assert_eq!(parse_result("test a ... ok"), None);
-    }
 }
