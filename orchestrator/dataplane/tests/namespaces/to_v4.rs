@@ -1,13 +1,16 @@
 //! IPv6 clients of tasks that have IPv4 addresses only.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 
+use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
 use orch_core::network::Protocol;
 
 use crate::cluster::{Cluster, PORT, PUBLISHED};
-use crate::lab::{Lab, underlay_v6};
-use crate::sockets::{Server, UdpServer, connect, connect_v6only, greeting, talk, udp_ask};
+use crate::lab::{Lab, Namespace, underlay_v6};
+use crate::sockets::{
+    PATIENCE, Server, UdpServer, connect, connect_v6only, greeting, talk, udp_ask,
+};
 
 #[test]
 fn a_client_outside_is_led_to_them_through_every_host() {
@@ -106,5 +109,59 @@ fn a_task_in_a_second_network_is_reached_there() {
     ] {
         let stream = connect(from, address, PUBLISHED).unwrap();
         assert_eq!(greeting(&stream), format!("task {}", one.address));
+    }
+}
+
+/// The length of one datagram of those that are sent at once.
+const SEGMENT: usize = 1000;
+/// Datagrams that are sent at once.
+const SEGMENTS: usize = 8;
+
+/// A UDP socket whose kernel cuts what is written into datagrams as late as it can.
+fn segmenting(namespace: &Namespace, port: u16) -> UdpSocket {
+    let bind = || UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port));
+    let socket = namespace.run(bind).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = i32::try_from(SEGMENT).unwrap();
+    setsockopt(&socket, UdpGsoSegment, &length).unwrap();
+    socket
+}
+
+/// Reads datagrams that were sent at once.
+fn assert_segments(socket: &UdpSocket, sent: &[u8]) {
+    let mut buffer = [0; 2 * SEGMENT];
+    for wanted in sent.chunks(SEGMENT) {
+        let length = socket.recv(&mut buffer).expect("a datagram comes");
+        assert!(buffer[..length] == *wanted, "{length} bytes");
+    }
+}
+
+#[test]
+fn datagrams_that_are_cut_late_change_their_family_too() {
+    let lab = Lab::new(2);
+    let [one, two] = &lab.hosts[..] else {
+        unreachable!()
+    };
+    let sent: Vec<u8> = (0..=u8::MAX).cycle().take(SEGMENTS * SEGMENT).collect();
+    let (near, far) = (one.container(2), two.container(3));
+    let mut cluster = Cluster::new(&lab);
+    cluster.endpoint(&near, one).endpoint(&far, two);
+    for task in [&near, &far] {
+        let server = segmenting(&task.namespace, PORT);
+        cluster.publish_v4(Protocol::Udp, &[task]).apply();
+        for (namespace, last) in [
+            (&lab.client, 1),
+            (&lab.client, 2),
+            (&one.namespace, 1),
+            (&one.namespace, 2),
+        ] {
+            let client = segmenting(namespace, 0);
+            client.connect((underlay_v6(last), PUBLISHED)).unwrap();
+            client.send(&sent).unwrap();
+            let (_, seen) = server.peek_from(&mut [0]).expect("a datagram comes");
+            assert_segments(&server, &sent);
+            server.send_to(&sent, seen).unwrap();
+            assert_segments(&client, &sent);
+        }
     }
 }
