@@ -6,6 +6,7 @@ mod bad_input;
 mod disk;
 mod engine_restart;
 mod harness;
+mod hosts;
 mod joining;
 mod lab;
 mod managers;

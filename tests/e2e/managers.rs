@@ -202,6 +202,41 @@ fn a_leader_that_is_cut_off_serves_nothing_new_and_returns_without_an_election()
 }
 
 #[test]
+fn a_leader_that_was_stopped_for_a_while_serves_nothing_old() -> Result<()> {
+    in_lab(three_managers(), |stage| {
+        let all = [stage.host(1)?, stage.host(2)?, stage.host(3)?];
+        await_managers(stage, all[0], &all)?;
+        let words = "service create --detach --name web --replicas 3 busybox:1.35 sleep 1000000";
+        stage.orchctl(all[0], words)?;
+        let before = stage.running("web", 3)?;
+        let stopped = leader(stage, all[0])?;
+        let others: Vec<Host> = all.into_iter().filter(|host| *host != stopped).collect();
+        stopped.signal(Daemon::Orchd, "STOP")?;
+        let written = stage.orchctl(
+            others[0],
+            "service create --detach --name during --replicas 0 busybox:1.35 true",
+        );
+        // Whatever came of it, the lab must be able to end it.
+        stopped.signal(Daemon::Orchd, "CONT")?;
+        written?;
+        let listed = lab::orchctl(stopped).words("service ls").output()?.shown();
+        ensure!(
+            listed.contains("during") || listed.contains("may be old"),
+            "it serves what is old: {listed}"
+        );
+        for host in all {
+            await_managers(stage, host, &all)?;
+        }
+        let after = stage.running("web", 3)?;
+        let kept = after
+            .iter()
+            .all(|task| before.iter().any(|b| b.id == task.id));
+        ensure!(kept, "tasks were moved: {after:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn managers_come_and_go_while_their_tasks_run() -> Result<()> {
     in_lab(Options::swarm(3), |stage| {
         let (n1, n2, n3) = (stage.host(1)?, stage.host(2)?, stage.host(3)?);

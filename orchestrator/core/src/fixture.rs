@@ -175,9 +175,14 @@ impl Bench {
     }
 
     pub(crate) fn set_node(&mut self, index: usize, state: NodeState) {
-        let node = self.node(index);
-        self.write(|tx| control::set_node_state(tx, &node, state, ""))
-            .unwrap();
+        let id = self.node(index);
+        let mut node = crate::objects::Node::clone(self.state.node(&id).unwrap());
+        node.status.state = state;
+        self.write(|tx| {
+            tx.put(crate::store::Object::Node(node));
+            Ok(())
+        })
+        .unwrap();
         self.step();
     }
 

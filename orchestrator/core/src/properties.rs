@@ -7,11 +7,11 @@ use proptest::prelude::*;
 
 use crate::consensus::Group;
 use crate::control;
-use crate::dispatch::TaskReport;
+use crate::dispatch::{Finding, TaskReport};
 use crate::fixture::{Bench, dual_stack_spec, on_network, service_spec};
 use crate::ids::NetworkId;
 use crate::network::Family;
-use crate::objects::node::{Availability, NodeState};
+use crate::objects::node::Availability;
 use crate::objects::service::{EndpointMode, ServiceMode, UpdateConfig, UpdateOrder};
 use crate::objects::task::TaskStatus;
 use crate::reconcile;
@@ -213,14 +213,15 @@ fn disturb(bench: &mut Bench, happening: &Happening) {
     match *happening {
         H::NodeState { node, down } => {
             let id = bench.node(node % usize::from(NODES));
-            let state = if down {
-                NodeState::Down
-            } else {
-                NodeState::Ready
+            let finding = match down {
+                true => Finding::MissedBeats,
+                false => Finding::Reachable,
             };
-            bench
-                .write(|tx| control::set_node_state(tx, &id, state, ""))
-                .ok();
+            let recorded = bench.write(|tx| {
+                control::record_finding(tx, &id, finding);
+                Ok(())
+            });
+            recorded.ok();
         }
         H::Availability { node, drain } => {
             let id = bench.node(node % usize::from(NODES));

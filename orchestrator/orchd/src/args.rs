@@ -1,6 +1,7 @@
 //! The daemon's command line, parsed into [`Options`].
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::RangedI64ValueParser;
@@ -46,6 +47,10 @@ pub struct Options {
     #[arg(long, value_name = "ENTRIES", default_value_t = TableSizes::default().fragments,
         value_parser = table_size())]
     pub fragment_table_size: u32,
+    /// Unit of time in which lost managers and hosts are missed, the same on all hosts. An election
+    /// begins after 10 to 20 without a leader; longer on slow machines and over long distances
+    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = parse_tick)]
+    pub tick: Duration,
     /// What is logged: error, warn, info, debug, trace, or directives such as `orchd=debug`
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
@@ -77,6 +82,19 @@ impl Options {
 /// memory of all at once.
 fn table_size() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1 << 10..=1 << 24)
+}
+
+/// Milliseconds or seconds, between what a scheduler can keep and what users would wait for.
+fn parse_tick(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').unwrap_or_default(), 1000),
+    };
+    let millis = number.parse::<u64>().ok().map(|n| n.saturating_mul(unit));
+    millis
+        .filter(|millis| (10..=5_000).contains(millis))
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("expected a time from 10ms to 5s, such as 50ms, got \"{text}\""))
 }
 
 /// Accepts `unix:///path` and a bare absolute path.
@@ -115,6 +133,22 @@ mod tests {
         assert_eq!((small.flows, small.opening), (4096, 65536));
         assert!(sizes(&["--flow-table-size", "0"]).is_err());
         assert!(sizes(&["--opening-table-size", "99999999"]).is_err());
+    }
+
+    #[test]
+    fn the_tick_has_limits() {
+        let tick = |text: &str| {
+            let options = Options::try_parse_from(["orchd", "--tick", text]);
+            options.map(|options| options.tick.as_millis()).ok()
+        };
+        assert_eq!(
+            Options::try_parse_from(["orchd"]).unwrap().tick.as_millis(),
+            50
+        );
+        assert_eq!((tick("100ms"), tick("1s")), (Some(100), Some(1000)));
+        for wrong in ["9ms", "6s", "50", "s", "ms", "-1s", "18446744073709551615s"] {
+            assert_eq!(tick(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

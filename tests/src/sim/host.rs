@@ -26,6 +26,8 @@ pub(super) struct Host {
     pub linked: bool,
     /// Whether its daemon runs.
     pub alive: bool,
+    /// Whether the host itself is up.
+    pub powered: bool,
     /// Whether it left the cluster for good.
     pub gone: bool,
     /// Lives of its daemon so far: what an earlier one began is void.
@@ -48,6 +50,7 @@ impl Host {
             address,
             linked: true,
             alive: true,
+            powered: true,
             gone: false,
             daemon: 0,
             session: 0,
@@ -62,6 +65,11 @@ impl Host {
     /// Whether the managers can talk to it.
     pub(super) fn reachable(&self) -> bool {
         self.linked && self.alive && !self.gone
+    }
+
+    /// Whether its kernel answers the managers.
+    pub(super) fn answers(&self) -> bool {
+        self.linked && self.powered && !self.gone
     }
 
     /// Takes an assignment, unless a newer one came first.
@@ -193,6 +201,7 @@ impl Host {
     /// The whole host dies: its containers end, what was attached is gone.
     pub(super) fn crash(&mut self) {
         self.kill_daemon();
+        self.powered = false;
         self.endpoints.clear();
         let running: Vec<TaskId> = self.containers.keys().cloned().collect();
         for id in running {

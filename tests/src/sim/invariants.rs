@@ -320,5 +320,5 @@ fn is_serving(state: &State, task: &Task) -> bool {
     let node = task.node.as_ref().and_then(|id| state.node(id));
     task.status.state == TaskState::Running
         && task.desired <= DesiredState::Running
-        && node.is_some_and(|n| n.status.state != NodeState::Down)
+        && node.is_some_and(|n| n.may_serve())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orch_core::control::ControlError;
-use orch_core::dispatch::{self, Assignment, Sessions};
+use orch_core::dispatch::{self, Assignment, Due, Patience, Sessions};
 use orch_core::ids::NodeId;
 use orch_core::reconcile;
 use orch_core::store::{Change, Entropy, State, Tx};
@@ -12,6 +12,13 @@ use orch_core::time::Timestamp;
 
 use super::{Violation, ensure, invariants};
 
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
+/// The defaults of a swarm.
+pub(super) const PATIENCE: Patience = Patience {
+    heartbeat: HEARTBEAT,
+    tick: Duration::from_millis(50),
+    host_loss_delay: Duration::from_millis(2500),
+};
 /// Entries after which the second replica is compared with the first.
 const COMPARE_EVERY: u64 = 64;
 
@@ -32,12 +39,12 @@ pub(super) struct Manager {
 }
 
 impl Manager {
-    pub(super) fn new(seed: u64, heartbeat: Duration) -> Self {
+    pub(super) fn new(seed: u64, now: Timestamp) -> Self {
         Self {
             state: State::default(),
             replica: State::default(),
             entropy: Entropy::from_seed(seed),
-            sessions: Sessions::new(heartbeat),
+            sessions: Sessions::new(PATIENCE, now),
             registered: BTreeSet::new(),
             told: BTreeMap::new(),
             wake_at: None,
@@ -113,7 +120,7 @@ impl Manager {
     }
 
     /// Stops and starts again: the state survives, sessions do not.
-    pub(super) fn restart(&mut self, now: Timestamp, period: Duration) -> Result<(), Violation> {
+    pub(super) fn restart(&mut self, now: Timestamp) -> Result<(), Violation> {
         let bytes =
             rmp_serde::to_vec_named(&self.state).map_err(|e| Violation(format!("encode: {e}")))?;
         let state: State =
@@ -123,7 +130,7 @@ impl Manager {
             "the state does not survive its snapshot"
         );
         self.state = state;
-        self.sessions = Sessions::new(period);
+        self.sessions = Sessions::new(PATIENCE, now);
         self.registered.clear();
         self.told.clear();
         let nodes: Vec<NodeId> = self.state.nodes().map(|n| n.id.clone()).collect();
@@ -145,13 +152,19 @@ impl Manager {
         self.told.remove(node);
     }
 
-    /// The nodes that have not been heard of in time.
-    pub(super) fn expired(&mut self, now: Timestamp) -> Vec<NodeId> {
-        let expired = self.sessions.expired(now);
-        for node in &expired {
+    /// The connection of the node's session is gone.
+    pub(super) fn broken(&mut self, now: Timestamp, node: &NodeId) {
+        self.sessions.broken(node, now);
+        self.registered.remove(node);
+    }
+
+    /// Which nodes are down by now, and whose hosts are to be asked.
+    pub(super) fn due(&mut self, now: Timestamp) -> Due {
+        let due = self.sessions.due(now);
+        for (node, _) in &due.down {
             self.registered.remove(node);
         }
-        expired
+        due
     }
 
     /// The node's assignment, if it differs from what it was told last.

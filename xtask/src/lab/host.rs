@@ -191,16 +191,22 @@ impl Host {
 
     /// Ends a daemon with a signal and waits until it is gone.
     pub fn end(self, daemon: Daemon, signal: &str) -> Result<()> {
-        let Some(pid) = self.pid(daemon) else {
-            bail!("{} does not run on {}", daemon.name(), self.name());
-        };
-        let signal = format!("-{signal}");
-        self.cmd("kill")?.args([&signal, &pid.to_string()]).ok()?;
+        self.signal(daemon, signal)?;
         let what = format!("{} on {} to be gone", daemon.name(), self.name());
         wait::until(&what, secs(30), || match self.pid(daemon) {
             Some(pid) => bail!("process {pid} is still there"),
             None => Ok(()),
         })
+    }
+
+    /// Sends a daemon a signal.
+    pub fn signal(self, daemon: Daemon, signal: &str) -> Result<()> {
+        let Some(pid) = self.pid(daemon) else {
+            bail!("{} does not run on {}", daemon.name(), self.name());
+        };
+        let signal = format!("-{signal}");
+        self.cmd("kill")?.args([&signal, &pid.to_string()]).ok()?;
+        Ok(())
     }
 
     /// True while a daemon runs.

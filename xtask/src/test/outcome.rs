@@ -103,8 +103,7 @@ mod tests {
         let text = "failures:\n\n---- a::b stdout ----\n\nError: no way\n\n\
             ---- c stdout ----\nleft: 1\n\nfailures:\n    a::b\n    c\n\n\
             test result: FAILED. 1 passed; 2 failed; 0 ignored";
-        let closing =
-            "== a::b failed:\nError: no way\n== c failed:\nleft: 1\n1 passed, 2 failed\n";
+        let closing = "== a::b failed:\nError: no way\n== c failed:\nleft: 1\n1 passed, 2 failed\n";
         assert_eq!(told(text), closing);
     }
 

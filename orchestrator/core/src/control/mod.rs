@@ -24,7 +24,7 @@ pub use error::ControlError;
 pub use find::{find_network, find_node, find_service, find_task};
 pub use manager::{dismiss, enroll, leave, wanted_members};
 pub use network::{create_network, remove_network};
-pub use node::{admit_node, open_session, remove_node, report_ports, set_node_state, update_node};
+pub use node::{admit_node, open_session, record_finding, remove_node, report_ports, update_node};
 pub(crate) use service::check_networks;
 pub use service::{
     create_service, remove_service, rollback_service, service_warnings, update_service,

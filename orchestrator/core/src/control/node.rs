@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::ControlError;
 use super::manager::check_demotion;
 use crate::consensus::Group;
+use crate::dispatch::Finding;
 use crate::ids::NodeId;
 use crate::objects::node::{Availability, NodeDescription, NodeState, NodeStatus, Role, TakenPort};
 use crate::objects::task::TaskOwner;
@@ -78,20 +79,22 @@ pub fn open_session(
     Ok(())
 }
 
-/// Records what the managers found out about a node's health.
-pub fn set_node_state(
-    tx: &mut Tx<'_>,
-    id: &NodeId,
-    state: NodeState,
-    message: &str,
-) -> Result<(), ControlError> {
-    let mut node = get(tx, id)?;
+/// Records what was found out about a node. One that is gone is not missed.
+pub fn record_finding(tx: &mut Tx<'_>, id: &NodeId, finding: Finding) {
+    let (state, message) = match finding {
+        Finding::Unreachable => (NodeState::Unreachable, "host does not answer"),
+        Finding::HostGone => (NodeState::Down, "host does not answer"),
+        Finding::MissedBeats => (NodeState::Down, "heartbeat failure"),
+        // Its daemon may be heard of again later.
+        Finding::Reachable => (NodeState::Ready, ""),
+    };
+    let Some(node) = tx.node(id) else { return };
     if node.status.state != state || node.status.message != message {
+        let mut node = Node::clone(node);
         node.status.state = state;
-        node.status.message = message.to_owned();
+        message.clone_into(&mut node.status.message);
         tx.put(Object::Node(node));
     }
-    Ok(())
 }
 
 /// Takes down which published ports processes of the node's host listen on.

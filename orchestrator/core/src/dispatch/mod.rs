@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, assignment};
 pub use drain::{Acknowledged, Acknowledgement, Drain};
-pub use sessions::Sessions;
+pub use sessions::{Due, Finding, Patience, Sessions};
 
 use crate::ids::TaskId;
 use crate::objects::task::TaskStatus;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, Meta};
+use super::{ClusterOptions, Labels, Meta};
 use crate::ids::{ClusterId, NodeId};
 use crate::time::Timestamp;
 
@@ -101,6 +101,13 @@ pub struct RaftSettings {
     pub election_tick: u32,
     /// Raft ticks between heartbeats.
     pub heartbeat_tick: u32,
+}
+
+impl ClusterSpec {
+    /// The options that its labels give. They were checked before they came into the store.
+    pub fn options(&self) -> ClusterOptions {
+        ClusterOptions::from_labels(&self.labels).unwrap_or_default()
+    }
 }
 
 impl Default for ClusterSpec {

@@ -11,20 +11,21 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Labels;
+use super::cluster_options::HOST_LOSS_DELAY;
 use super::service::{EndpointSpec, PortConfig};
 use crate::network::{Protocol, Sources};
 
 /// What the key of every option begins with.
 pub const OPTION_PREFIX: &str = "orch.endpoint.";
 /// Labels below this are ours.
-const RESERVED: &str = "orch.";
+pub(super) const RESERVED: &str = "orch.";
 const KNOWN: &str = "affinity, dsr, drain, publish.PORT/PROTOCOL.address, \
                      publish.PORT/PROTOCOL.allow, publish.PORT/PROTOCOL.deny";
 
 /// How long a client keeps its backend if nothing is said: three hours, as in Kubernetes.
 const DEFAULT_AFFINITY: u32 = 10_800;
 const MAX_AFFINITY: u32 = 86_400;
-const MAX_DRAIN: Duration = Duration::from_secs(86_400);
+const MAX_TIME: Duration = Duration::from_secs(86_400);
 
 /// The options of a service's endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +55,12 @@ pub enum OptionError {
     /// There is no such option.
     #[error("label {label} is not known; labels below \"orch.endpoint.\" are: {KNOWN}")]
     Unknown {
+        /// The label's key.
+        label: String,
+    },
+    /// There is no such option of a swarm.
+    #[error("label {label} is not known; a swarm's label below \"orch.\" is: {HOST_LOSS_DELAY}")]
+    UnknownOfSwarm {
         /// The label's key.
         label: String,
     },
@@ -149,7 +156,7 @@ impl EndpointOptions {
             "dsr" => {
                 self.direct_return = value.parse().map_err(|_| refuse("\"true\" or \"false\""))?;
             }
-            "drain" => self.drain = parse_drain(value).map_err(refuse)?,
+            "drain" => self.drain = parse_time(value).map_err(refuse)?,
             key => {
                 let (port, option) = parse_port_key(key).ok_or_else(unknown)?;
                 let of_port = self.ports.entry(port).or_default();
@@ -198,7 +205,7 @@ fn parse_affinity(value: &str) -> Result<u32, &'static str> {
 }
 
 /// Parts such as `1m30s`, whole numbers each.
-fn parse_drain(value: &str) -> Result<Duration, &'static str> {
+pub(super) fn parse_time(value: &str) -> Result<Duration, &'static str> {
     const RIGHT: &str = "a time such as 500ms, 30s or 1m30s, 24h at most";
     let mut rest = value;
     let mut total = Duration::ZERO;
@@ -220,7 +227,7 @@ fn parse_drain(value: &str) -> Result<Duration, &'static str> {
         total += Duration::from_millis(count.saturating_mul(millis));
         rest = after;
     }
-    if value.is_empty() || total > MAX_DRAIN {
+    if value.is_empty() || total > MAX_TIME {
         return Err(RIGHT);
     }
     Ok(total)

@@ -5,6 +5,7 @@
 //! MessagePack with field names, so a field may be added with `#[serde(default)]`.
 
 pub mod cluster;
+pub mod cluster_options;
 pub mod endpoint_options;
 pub mod network;
 pub mod node;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{Cluster, ClusterSpec};
+pub use cluster_options::ClusterOptions;
 pub use endpoint_options::EndpointOptions;
 pub use network::{Network, NetworkSpec};
 pub use node::{Node, NodeSpec};

@@ -65,9 +65,9 @@ impl Node {
         }
     }
 
-    /// Whether what runs there counts as running: the node is not known to be down.
+    /// Whether clients may be led to what runs there.
     pub fn may_serve(&self) -> bool {
-        self.status.state != NodeState::Down
+        !matches!(self.status.state, NodeState::Down | NodeState::Unreachable)
     }
 }
 
@@ -115,6 +115,9 @@ pub enum NodeState {
     Ready,
     /// Said good-bye.
     Disconnected,
+    /// Neither its daemon nor its host is heard of: nothing is led there, and its tasks are not
+    /// replaced yet.
+    Unreachable,
 }
 
 /// What the managers know of a node.

@@ -47,7 +47,7 @@ pub(super) fn replace_ended(
 /// again and again without a pause.
 fn is_over(tx: &Tx<'_>, task: &Task, alarm: &mut Alarm) -> bool {
     if !task.status.state.is_terminal() {
-        return lost_node(tx, task).is_some();
+        return has_lost_node(tx, task);
     }
     match task.not_before.filter(|at| *at > tx.now()) {
         Some(at) => {
@@ -58,34 +58,26 @@ fn is_over(tx: &Tx<'_>, task: &Task, alarm: &mut Alarm) -> bool {
     }
 }
 
-/// How a task's node was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Loss {
-    Gone,
-    Drained,
+/// Whether a task's node is drained, down or gone.
+fn has_lost_node(state: &State, task: &Task) -> bool {
+    let lost = |id| {
+        state.node(id).is_none_or(|node| {
+            node.spec.availability == Availability::Drain || node.status.state == NodeState::Down
+        })
+    };
+    task.node.as_ref().is_some_and(lost)
 }
 
-fn lost_node(state: &State, task: &Task) -> Option<Loss> {
-    let id = task.node.as_ref()?;
-    match state.node(id) {
-        None => Some(Loss::Gone),
-        Some(node) if node.spec.availability == Availability::Drain => Some(Loss::Drained),
-        Some(node) if node.status.state == NodeState::Down => Some(Loss::Gone),
-        Some(_) => None,
-    }
-}
-
-/// When a task's replacement may start: after the policy's delay, or at once when the node was
-/// drained. A wait that the task itself had not finished is not cut short.
+/// When a task's replacement may start: after the policy's delay, or at once when it is the node
+/// that was lost: the delay is there for tasks that fail. A wait that the task itself had not
+/// finished is not cut short.
 fn restart_at(tx: &Tx<'_>, task: &Task) -> Timestamp {
-    let delay = match lost_node(tx, task) {
-        Some(Loss::Drained) => Duration::ZERO,
-        Some(Loss::Gone) | None => {
-            let policy = task.spec.restart.as_ref();
-            policy
-                .and_then(|p| p.delay)
-                .unwrap_or(RestartPolicy::DEFAULT_DELAY)
-        }
+    let policy = task.spec.restart.as_ref();
+    let delay = match has_lost_node(tx, task) {
+        true => Duration::ZERO,
+        false => policy
+            .and_then(|p| p.delay)
+            .unwrap_or(RestartPolicy::DEFAULT_DELAY),
     };
     (tx.now() + delay).max(task.not_before.unwrap_or_default())
 }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{Verdict, invalid, unimplemented};
 use crate::allocate;
-use crate::objects::{Cluster, ClusterSpec, NodeSpec};
+use crate::objects::{Cluster, ClusterOptions, ClusterSpec, NodeSpec};
 
 const MIN_HEARTBEAT: Duration = Duration::from_secs(1);
 const MIN_CERT_EXPIRY: Duration = Duration::from_secs(3600);
@@ -17,6 +17,9 @@ const MAX_SUBNET_SIZE: u8 = 29;
 pub fn cluster_spec(spec: &ClusterSpec) -> Verdict {
     if spec.name != "default" {
         return invalid("swarm spec must be named \"default\"");
+    }
+    if let Err(error) = ClusterOptions::from_labels(&spec.labels) {
+        return invalid(error.to_string());
     }
     if spec.heartbeat_period < MIN_HEARTBEAT {
         return invalid("heartbeat period cannot be less than 1s");

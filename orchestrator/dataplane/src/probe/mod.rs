@@ -8,7 +8,7 @@
 mod frame;
 mod socket;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -74,6 +74,39 @@ impl Prober {
         }
         let reached = |(peer, heard): (IpAddr, Heard)| (peer, heard.reached(self.mtu));
         Ok(heard.into_iter().map(reached).collect())
+    }
+
+    /// Asks hosts of the cluster once, with a small packet each, and returns those that did not
+    /// answer within `patience`. This host and strangers are not asked, and not returned.
+    ///
+    /// # Errors
+    ///
+    /// When the host link takes no frames.
+    pub fn silent(
+        &self,
+        hosts: &BTreeSet<IpAddr>,
+        patience: Duration,
+        nonce: u64,
+    ) -> io::Result<BTreeSet<IpAddr>> {
+        let asked = self.peers.iter().filter(|peer| hosts.contains(peer));
+        let mut silent: BTreeSet<IpAddr> = asked.copied().collect();
+        let link = HostLink::open(self.link)?;
+        for &host in &silent {
+            link.send(&Frame::question(self.node, host, SMALL, Nonce(nonce)))?;
+        }
+        let deadline = Instant::now() + patience;
+        while !silent.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            if let Some((bytes, has_checksum)) = link.receive(left)?
+                && let Some(answer) = frame::answer(&bytes, self.node, Nonce(nonce), has_checksum)
+            {
+                silent.remove(&answer.from);
+            }
+        }
+        Ok(silent)
     }
 
     /// Asks whatever was not answered yet.

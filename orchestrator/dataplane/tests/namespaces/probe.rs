@@ -1,11 +1,13 @@
 //! What `orchctl doctor` finds out about the tunnels between hosts.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use orch_dataplane::Reached;
 
 use crate::cluster::Cluster;
 use crate::lab::{Host, Lab};
+use crate::sockets::PATIENCE;
 
 /// What `host` finds out about its only peer.
 fn reached(host: &Host) -> (IpAddr, Reached) {
@@ -56,4 +58,28 @@ fn a_host_that_does_not_take_part_is_silent() {
     assert_eq!(reached(one), (two.address, Reached::Silent));
     let none = two.run(|_, plane| plane.as_ref().unwrap().prober().run(7).unwrap());
     assert!(none.is_empty());
+}
+
+#[test]
+fn a_host_answers_without_its_daemon_until_it_is_cut_off() {
+    let lab = Lab::new(3);
+    Cluster::new(&lab).apply();
+    let [one, two, three] = &lab.hosts[..] else {
+        unreachable!()
+    };
+    let asked: BTreeSet<IpAddr> = [one.address, two.address, three.address].into();
+    let silent = || {
+        let asked = asked.clone();
+        one.run(move |_, plane| {
+            let prober = plane.as_ref().unwrap().prober();
+            prober.silent(&asked, PATIENCE, 7).unwrap()
+        })
+    };
+    assert_eq!(silent(), BTreeSet::new());
+    two.die();
+    assert_eq!(silent(), BTreeSet::new());
+    three.namespace.ip("link set eth0 down");
+    assert_eq!(silent(), [three.address].into());
+    three.namespace.ip("link set eth0 up");
+    assert_eq!(silent(), BTreeSet::new());
 }

@@ -57,6 +57,9 @@ pub struct SwarmSettings {
     /// Dispatcher heartbeat period (ns|us|ms|s|m|h) [default: 5s]
     #[arg(long, value_name = "DURATION")]
     pub dispatcher_heartbeat: Option<GoDuration>,
+    /// How long tasks of a host that does not answer are waited for (ms|s|m|h) [default: 2500ms]
+    #[arg(long, value_name = "DURATION")]
+    pub host_loss_delay: Option<GoDuration>,
     /// Specification of a certificate signing endpoint: protocol=cfssl,url=...
     #[arg(long, value_name = "EXTERNAL-CA")]
     pub external_ca: Vec<String>,

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 use super::{Spec, SpecError};
 use crate::args::{SwarmInit, SwarmSettings};
 
+/// Docker's API has no field for it.
+const HOST_LOSS_DELAY: &str = "orch.host-loss-delay";
+
 /// The body of `POST /swarm/init`. What was not typed is left to the daemon's defaults.
 pub fn init(args: &SwarmInit) -> Result<Value, SpecError> {
     let mut spec = Spec::default();
@@ -59,6 +62,12 @@ fn apply(spec: &mut Spec, settings: &SwarmSettings) -> Result<(), SpecError> {
     );
     let heartbeat = settings.dispatcher_heartbeat.map(|period| period.0);
     spec.set_some("Dispatcher.HeartbeatPeriod", heartbeat);
+    if let Some(delay) = settings.host_loss_delay {
+        let millis = delay.0 / 1_000_000;
+        let label = HOST_LOSS_DELAY.to_owned();
+        spec.object("Labels")
+            .insert(label, json!(format!("{millis}ms")));
+    }
     spec.set_some("Raft.KeepOldSnapshots", settings.max_snapshots);
     spec.set_some("Raft.SnapshotInterval", settings.snapshot_interval);
     spec.set_some(
@@ -132,6 +141,11 @@ mod tests {
         assert_eq!(request["ListenAddr"], "0.0.0.0:2377");
         assert_eq!(request["AdvertiseAddr"], "10.0.0.1");
         assert_eq!(request["Spec"]["Raft"], json!({}));
+        let patient = build(&["--host-loss-delay", "1m"]).unwrap();
+        assert_eq!(
+            patient["Spec"]["Labels"],
+            json!({"orch.host-loss-delay": "60000ms"})
+        );
         let typed = build(&["--task-history-limit", "3", "--dispatcher-heartbeat", "2s"]).unwrap();
         assert_eq!(
             typed["Spec"]["Orchestration"]["TaskHistoryRetentionLimit"],

@@ -180,7 +180,7 @@ fn rpc_status(error: &RpcError) -> StatusCode {
 impl From<NetPlaneError> for ApiError {
     fn from(error: NetPlaneError) -> Self {
         let status = match &error {
-            NetPlaneError::Refused(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            NetPlaneError::Refused(_) | NetPlaneError::Link(_) => StatusCode::INTERNAL_SERVER_ERROR,
             NetPlaneError::Closed => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())

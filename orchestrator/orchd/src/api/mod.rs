@@ -58,7 +58,7 @@ impl Api {
     fn managing_member(&self) -> Result<(Member, Control), ApiError> {
         match self.daemon.membership() {
             Membership::Member(member) => match member.manager.clone() {
-                Some(manager) => Ok((member, manager)),
+                Some(manager) => Ok((*member, manager)),
                 None => Err(ApiError::not_a_manager()),
             },
             Membership::Inactive => Err(ApiError::not_in_swarm()),

@@ -249,14 +249,14 @@ impl Owner {
 
     fn publish_member(&self) {
         if let Some((running, stored)) = &self.running {
-            self.publish(Membership::Member(Member {
+            self.publish(Membership::Member(Box::new(Member {
                 node_id: stored.node_id.clone(),
                 node_address: stored.advertise.ip(),
                 remote_managers: stored.managers.clone(),
                 role: stored.role(),
                 manager: running.control().cloned(),
                 clock: running.clock(),
-            }));
+            })));
         }
     }
 
@@ -325,9 +325,8 @@ impl Owner {
         Raft::found(&self.dir.raft(), raft_id)
             .map_err(|e| LifecycleError::Failed(e.to_string()))?;
         let credentials = watch::Sender::new(Arc::new(credentials));
-        let failures = self.context.failures.clone();
         let shown = credentials.subscribe();
-        let (managing, inbox) = Managing::start(&self.dir, plan.advertise, shown, failures)?;
+        let (managing, inbox) = Managing::start(&self.context, &self.dir, plan.advertise, shown)?;
         let manager = managing.control.manager().clone();
         let managing = running.managing.insert(managing);
         manager.led().await;

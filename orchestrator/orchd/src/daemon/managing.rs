@@ -1,6 +1,6 @@
 //! What a manager does besides what every node does: raft, deciding, serving nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::LifecycleError;
-use super::member::{Failure, end, report, supervise};
+use super::member::{Context, Failure, end, report, supervise};
 use super::state_dir::{StateDir, StoredMembership};
 use crate::manager;
+use crate::manager::hosts::AskHosts;
+use crate::netplane::NetPlane;
 use crate::pki::credentials::Credentials;
 use crate::raft::{Log, Raft, Room};
 use crate::rpc::carrier::{Carrier, Inbox, Myself};
@@ -46,10 +48,10 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, LifecycleEr
 impl Managing {
     /// Starts everything of a manager. One that has no log yet gets a place in the raft group.
     pub async fn resume(
+        context: &Context,
         dir: &StateDir,
         membership: &StoredMembership,
         credentials: watch::Receiver<Arc<Credentials>>,
-        failures: mpsc::Sender<Failure>,
     ) -> Result<Self, LifecycleError> {
         let listener = bind(membership.listen).await?;
         if !dir.raft().exists() {
@@ -60,7 +62,7 @@ impl Managing {
                 .map_err(|e| failed("cannot make the log of a manager", format!("{e:#}")))?;
         }
         let (managing, inbox) =
-            Self::start(dir, membership.advertise, credentials.clone(), failures)?;
+            Self::start(context, dir, membership.advertise, credentials.clone())?;
         managing.serve(listener, credentials, inbox);
         Ok(managing)
     }
@@ -68,12 +70,13 @@ impl Managing {
     /// Starts raft on the log in the state folder, and what decides. Returns where raft's messages
     /// go in.
     pub fn start(
+        context: &Context,
         dir: &StateDir,
         address: SocketAddr,
         credentials: watch::Receiver<Arc<Credentials>>,
-        failures: mpsc::Sender<Failure>,
     ) -> Result<(Self, Inbox), LifecycleError> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let failures = context.failures.clone();
         let log = Log::open(&dir.raft()).map_err(|e| failed("cannot open raft's log", e))?;
         let myself = Myself {
             id: log
@@ -84,7 +87,8 @@ impl Managing {
         };
         let (told, addresses) = watch::channel(BTreeMap::new());
         let (carrier, inbox) = Carrier::new(myself, addresses, stop.clone());
-        let (raft, member) = Raft::start(log, Room::of(&dir.raft()), carrier, stop.clone())
+        let tick = context.options.tick;
+        let (raft, member) = Raft::start(log, Room::of(&dir.raft()), carrier, tick, stop.clone())
             .map_err(|e| failed("cannot start raft", e))?;
         let fatal = failures.clone();
         tasks.spawn(async move {
@@ -97,7 +101,8 @@ impl Managing {
         });
         let following = tell_addresses(raft.state(), told);
         tasks.spawn(stop.clone().run_until_cancelled_owned(following));
-        let (handle, leader) = manager::spawn(raft, stop.clone());
+        let (handle, leader) =
+            manager::spawn(raft, through(context.plane.subscribe()), stop.clone());
         let deciding = async move { leader.await.map_err(anyhow::Error::from) };
         supervise(&tasks, &stop, failures.clone(), "the manager", deciding);
         let managing = Self {
@@ -134,6 +139,25 @@ impl Managing {
         self.stop.cancel();
         end(&self.tasks).await;
     }
+}
+
+/// Asks hosts through the tunnels of this host, whose data plane may come and go.
+fn through(plane: watch::Receiver<Option<NetPlane>>) -> AskHosts {
+    Arc::new(move |hosts, patience| {
+        let plane = plane.borrow().clone();
+        Box::pin(async move {
+            let Some(plane) = plane else {
+                return BTreeSet::new();
+            };
+            match plane.silent(hosts, patience).await {
+                Ok(silent) => silent,
+                Err(error) => {
+                    tracing::warn!(%error, "other hosts cannot be asked");
+                    BTreeSet::new()
+                }
+            }
+        })
+    })
 }
 
 /// Tells where the managers are, whenever the state says something else.

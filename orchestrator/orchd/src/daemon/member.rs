@@ -142,8 +142,7 @@ impl Running {
         membership: &StoredMembership,
         credentials: watch::Receiver<Arc<Credentials>>,
     ) -> Result<(), LifecycleError> {
-        let failures = self.context.failures.clone();
-        let managing = Managing::resume(dir, membership, credentials, failures).await?;
+        let managing = Managing::resume(&self.context, dir, membership, credentials).await?;
         self.managing = Some(managing);
         Ok(())
     }
@@ -186,6 +185,7 @@ impl Running {
             credentials: credentials.subscribe(),
             address: membership.advertise.ip(),
             managers: membership.known_managers(),
+            tick: options.tick,
             describe: move || {
                 let options = Arc::clone(&describing);
                 async move { describe(&options, data_path).await }

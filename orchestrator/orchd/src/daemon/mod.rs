@@ -46,7 +46,7 @@ pub enum Membership {
     /// A member that cannot take part at the moment, and why. It keeps trying.
     Error(String),
     /// A member.
-    Member(Member),
+    Member(Box<Member>),
 }
 
 /// A member's place in its cluster.

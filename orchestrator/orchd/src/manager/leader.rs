@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use orch_core::consensus::{Group, Leadership, Step};
 use orch_core::control::{self, ControlError};
-use orch_core::dispatch::Sessions;
+use orch_core::dispatch::{Finding, Patience, Sessions};
 use orch_core::ids::NodeId;
 use orch_core::objects::node::NodeState;
 use orch_core::objects::{ClusterSpec, Node};
@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::hosts::{self, AskHosts};
 use super::{ManagerHandle, SessionEvent, WriteError, now};
 use crate::raft::{ProposeError, Raft};
 
@@ -82,15 +83,20 @@ fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     }
 }
 
-/// Starts the manager on top of `raft`. The task ends with `stop`.
-pub fn spawn(raft: Raft, stop: CancellationToken) -> (ManagerHandle, JoinHandle<()>) {
+/// Starts the manager on top of `raft`, whose tick is the unit of time; hosts are asked by `ask`.
+/// The task ends with `stop`.
+pub fn spawn(
+    raft: Raft,
+    ask: AskHosts,
+    stop: CancellationToken,
+) -> (ManagerHandle, JoinHandle<()>) {
     let (writes, write_queue) = mpsc::channel(QUEUE);
     let (sessions, session_queue) = mpsc::channel(QUEUE);
     let handle = ManagerHandle {
         raft: raft.clone(),
         state: raft.state(),
         writes,
-        sessions,
+        sessions: sessions.clone(),
     };
     let leader = Leader {
         leadership: raft.leadership(),
@@ -98,6 +104,8 @@ pub fn spawn(raft: Raft, stop: CancellationToken) -> (ManagerHandle, JoinHandle<
         raft,
         writes: write_queue,
         events: session_queue,
+        answers: sessions,
+        ask,
         entropy: Entropy::from_seed(rand::random()),
     };
     let task = tokio::spawn(async move {
@@ -115,12 +123,16 @@ struct Leader {
     group: watch::Receiver<Group>,
     writes: mpsc::Receiver<Write>,
     events: mpsc::Receiver<SessionEvent>,
+    /// Where hosts' answers go in.
+    answers: mpsc::Sender<SessionEvent>,
+    ask: AskHosts,
     entropy: Entropy,
 }
 
 /// What a leader remembers for as long as it leads.
 struct Term {
     began: Instant,
+    tick: Duration,
     state: State,
     /// Keeps [`Term::elapsed`] time.
     sessions: Sessions,
@@ -138,10 +150,11 @@ struct Term {
 }
 
 impl Term {
-    fn begin(state: State) -> Self {
+    fn begin(state: State, tick: Duration) -> Self {
         let mut term = Self {
             began: Instant::now(),
-            sessions: Sessions::new(heartbeat_period(&state)),
+            tick,
+            sessions: Sessions::new(patience(&state, tick), Timestamp::default()),
             state,
             live: BTreeMap::new(),
             wake_at: None,
@@ -165,7 +178,7 @@ impl Term {
     }
 
     fn replace(&mut self, state: State) {
-        self.sessions.set_period(heartbeat_period(&state));
+        self.sessions.set_patience(patience(&state, self.tick));
         self.state = state;
         self.dirty = true;
     }
@@ -187,18 +200,21 @@ impl Term {
     }
 }
 
-fn heartbeat_period(state: &State) -> Duration {
-    state.cluster().map_or_else(
-        || ClusterSpec::default().heartbeat_period,
-        |c| c.spec.heartbeat_period,
-    )
+fn patience(state: &State, tick: Duration) -> Patience {
+    let default = ClusterSpec::default();
+    let spec = state.cluster().map_or(&default, |cluster| &cluster.spec);
+    Patience {
+        heartbeat: spec.heartbeat_period,
+        tick,
+        host_loss_delay: spec.options().host_loss_delay,
+    }
 }
 
 impl Leader {
     async fn run(mut self) {
         while let Some(led) = self.follow().await {
             let state = self.raft.state().borrow().clone();
-            match self.lead(led, Term::begin(state)).await {
+            match self.lead(led, Term::begin(state, self.raft.tick())).await {
                 Ok(()) => tracing::info!(term = led, "leadership is over"),
                 Err(error) => {
                     tracing::warn!(term = led, %error, "leading failed");
@@ -250,7 +266,7 @@ impl Leader {
                 }
                 Ok(()) = self.group.changed() => term.shaped = None,
                 // Cheap, and a heartbeat that waits for writes may come too late.
-                Some(event) = self.events.recv() => on_session(&mut term, event),
+                Some(event) = self.events.recv() => self.on_session(&mut term, event).await?,
                 Some(write) = self.writes.recv() => self.write(&mut term, write).await?,
                 () = sleep(idle) => self.on_time(&mut term).await?,
             }
@@ -382,50 +398,90 @@ impl Leader {
             term.wake_at = None;
             term.dirty = true;
         }
-        let expired = term.sessions.expired(term.elapsed());
-        if expired.is_empty() {
-            return Ok(());
+        let due = term.sessions.due(term.elapsed());
+        if !due.ask.is_empty() {
+            self.ask(term, &due.ask);
         }
-        let state = term.state.clone();
-        let mut tx = Tx::new(&state, now, &mut self.entropy);
-        for node in &expired {
+        for (node, _) in &due.down {
             term.live.remove(node);
-            match control::set_node_state(&mut tx, node, NodeState::Down, "heartbeat failure") {
-                Ok(()) => tracing::warn!(%node, "the node missed its heartbeats"),
-                Err(error) => tracing::debug!(%node, %error, "an expired node is gone"),
-            }
+        }
+        self.take_down(term, &due.down).await
+    }
+
+    /// Records what was found out about nodes.
+    async fn take_down(
+        &mut self,
+        term: &mut Term,
+        found: &[(NodeId, Finding)],
+    ) -> Result<(), ProposeError> {
+        let state = term.state.clone();
+        let mut tx = Tx::new(&state, now(), &mut self.entropy);
+        for (node, finding) in found {
+            tracing::warn!(%node, ?finding, "the health of a node changes");
+            control::record_finding(&mut tx, node, *finding);
         }
         let changes = tx.into_changes();
         if let Some(error) = self.commit(term, &changes).await? {
-            tracing::warn!(%error, "nodes that are gone are not marked as such yet");
+            tracing::warn!(%error, "the health of nodes is not written down yet");
             let now = term.elapsed();
-            for node in expired {
-                term.sessions.expect(node, now);
+            for (node, _) in found {
+                term.sessions.expect(node.clone(), now);
             }
         }
         Ok(())
     }
-}
 
-fn on_session(term: &mut Term, event: SessionEvent) {
-    let now = term.elapsed();
-    match event {
-        SessionEvent::Opened { node, session } => {
-            term.sessions.opened(node.clone(), now);
-            term.live.insert(node, session);
+    /// Asks the hosts of nodes; their answers come as events.
+    fn ask(&self, term: &Term, nodes: &[NodeId]) {
+        let addresses = nodes.iter().map(|id| {
+            let address = term.state.node(id).and_then(|node| node.underlay());
+            (id.clone(), address)
+        });
+        let asking = hosts::ask(
+            Arc::clone(&self.ask),
+            addresses.collect(),
+            term.sessions.patience().answer(),
+            self.answers.clone(),
+        );
+        tokio::spawn(asking);
+    }
+
+    async fn on_session(
+        &mut self,
+        term: &mut Term,
+        event: SessionEvent,
+    ) -> Result<(), ProposeError> {
+        let now = term.elapsed();
+        match event {
+            SessionEvent::Opened { node, session } => {
+                term.sessions.opened(node.clone(), now);
+                term.live.insert(node, session);
+            }
+            SessionEvent::Beat {
+                node,
+                session,
+                alive,
+            } => {
+                let known = term.live.get(&node) == Some(&session);
+                answer(alive, known && term.sessions.beat(&node, now));
+            }
+            SessionEvent::Broken { node, session } => {
+                if term.live.get(&node) == Some(&session) {
+                    term.live.remove(&node);
+                    term.sessions.broken(&node, now);
+                }
+            }
+            SessionEvent::Asked { node, answered } => {
+                if let Some(news) = term.sessions.asked(&node, answered, now) {
+                    self.take_down(term, &[(node, news)]).await?;
+                }
+            }
+            SessionEvent::Closed { node } => {
+                term.live.remove(&node);
+                term.sessions.closed(&node);
+            }
         }
-        SessionEvent::Beat {
-            node,
-            session,
-            alive,
-        } => {
-            let known = term.live.get(&node) == Some(&session);
-            answer(alive, known && term.sessions.beat(&node, now));
-        }
-        SessionEvent::Closed { node } => {
-            term.live.remove(&node);
-            term.sessions.closed(&node);
-        }
+        Ok(())
     }
 }
 

@@ -4,13 +4,14 @@
 //! the loop in [`leader`] runs them one after the other against the latest state and has raft
 //! commit what they decided.
 
+pub mod hosts;
 mod leader;
 mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orch_core::consensus::{Group, Leadership};
 use orch_core::control::ControlError;
@@ -70,6 +71,11 @@ impl ManagerHandle {
     pub async fn current(&self) -> Result<State, WriteError> {
         let read = self.raft.read().await;
         read.map_err(|error| WriteError::Unavailable(error.to_string()))
+    }
+
+    /// The unit of time in which managers and hosts are missed.
+    pub fn tick(&self) -> Duration {
+        self.raft.tick()
     }
 
     /// Who leads, as this manager knows it.

@@ -22,6 +22,20 @@ pub enum SessionEvent {
         /// Answer: whether it has that session. If not it must register again.
         alive: oneshot::Sender<bool>,
     },
+    /// The connection of a session is gone.
+    Broken {
+        /// The node.
+        node: NodeId,
+        /// The session that it was.
+        session: String,
+    },
+    /// A node's host was asked whether it is there.
+    Asked {
+        /// The node.
+        node: NodeId,
+        /// Whether it answered, or could not be asked.
+        answered: bool,
+    },
     /// The node said good-bye or was removed.
     Closed {
         /// The node.

@@ -1,5 +1,7 @@
 //! The loop on real raft with a real log.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,11 +15,14 @@ use orch_core::store::Object;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::hosts::AskHosts;
 use super::*;
 use crate::raft::{Log, Raft, RaftError, Room, SoleManager};
 
 /// The first manager's node id.
 pub(crate) const MANAGER: u128 = 100;
+/// Short, so that nobody waits.
+const TICK: Duration = Duration::from_millis(10);
 /// The cluster's id.
 pub(crate) const CLUSTER: u128 = 1;
 
@@ -27,6 +32,8 @@ pub(crate) struct TestManager {
     pub(crate) stop: CancellationToken,
     /// Free bytes on the disk of the log.
     free: Arc<AtomicU64>,
+    /// Hosts that do not answer.
+    silent: watch::Sender<BTreeSet<IpAddr>>,
     raft: JoinHandle<Result<(), RaftError>>,
     dir: tempfile::TempDir,
 }
@@ -70,13 +77,24 @@ impl TestManager {
         let free = Arc::new(AtomicU64::new(u64::MAX));
         let left = Arc::clone(&free);
         let room = Room::by(move || Some(left.load(Ordering::Relaxed)));
-        let (raft, task) =
-            Raft::start(Log::open(&log).unwrap(), room, SoleManager, stop.clone()).unwrap();
-        let (handle, _) = spawn(raft, stop.clone());
+        let log = Log::open(&log).unwrap();
+        let (raft, task) = Raft::start(log, room, SoleManager, TICK, stop.clone()).unwrap();
+        let (silent, told) = watch::channel(BTreeSet::new());
+        let ask: AskHosts = Arc::new(move |hosts, patience| {
+            let silent = &hosts & &*told.borrow();
+            Box::pin(async move {
+                if !silent.is_empty() {
+                    tokio::time::sleep(patience).await;
+                }
+                silent
+            })
+        });
+        let (handle, _) = spawn(raft, ask, stop.clone());
         Self {
             handle,
             stop,
             free,
+            silent,
             raft: task,
             dir,
         }
@@ -233,14 +251,13 @@ async fn a_full_disk_refuses_changes_until_there_is_room() {
     assert_eq!(manager.handle.state().nodes().count(), 2);
 }
 
-#[tokio::test]
-async fn a_node_that_stops_beating_is_down() {
-    let manager = TestManager::plain().await;
+/// A node at 192.0.2.1 with a session.
+async fn with_session(manager: &TestManager, session: &str) -> NodeId {
     let node = NodeId::from_random(1);
     manager.handle.write(admit(1)).await.unwrap();
     let opened = SessionEvent::Opened {
         node: node.clone(),
-        session: "s".to_owned(),
+        session: session.to_owned(),
     };
     manager.handle.session(opened).await;
     let of = node.clone();
@@ -250,6 +267,22 @@ async fn a_node_that_stops_beating_is_down() {
         .write(move |tx| control::open_session(tx, &of, NodeDescription::default(), address))
         .await
         .unwrap();
+    node
+}
+
+/// Waits until the node's health is this, for this reason.
+async fn wait_for_health(manager: &TestManager, node: &NodeId, state: NodeState, why: &str) {
+    let is_so = |s: &State| {
+        let status = s.node(node).map(|n| &n.status);
+        status.is_some_and(|status| status.state == state && status.message == why)
+    };
+    manager.wait_for(is_so).await;
+}
+
+#[tokio::test]
+async fn a_node_that_stops_beating_is_down() {
+    let manager = TestManager::plain().await;
+    let node = with_session(&manager, "s").await;
     for (session, alive) in [("s", true), ("another", false)] {
         let (reply, answer) = oneshot::channel();
         let session = session.to_owned();
@@ -261,11 +294,28 @@ async fn a_node_that_stops_beating_is_down() {
         manager.handle.session(beat).await;
         assert_eq!(answer.await, Ok(alive));
     }
-    let state = |s: &State| s.node(&node).map(|n| n.status.state);
-    manager
-        .wait_for(|s| state(s) == Some(NodeState::Ready))
-        .await;
-    manager
-        .wait_for(|s| state(s) == Some(NodeState::Down))
-        .await;
+    wait_for_health(&manager, &node, NodeState::Ready, "").await;
+    wait_for_health(&manager, &node, NodeState::Down, "heartbeat failure").await;
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_is_led_nowhere_and_then_given_up() {
+    let manager = TestManager::plain().await;
+    let node = with_session(&manager, "s").await;
+    let broken = |session: &str| SessionEvent::Broken {
+        node: node.clone(),
+        session: session.to_owned(),
+    };
+    let host: IpAddr = "192.0.2.1".parse().unwrap();
+    let silent = "host does not answer";
+    manager.silent.send_replace([host].into());
+    // An older session of the node, which nobody misses.
+    manager.handle.session(broken("r")).await;
+    manager.handle.session(broken("s")).await;
+    wait_for_health(&manager, &node, NodeState::Unreachable, silent).await;
+    manager.silent.send_replace(BTreeSet::new());
+    wait_for_health(&manager, &node, NodeState::Ready, "").await;
+    manager.silent.send_replace([host].into());
+    wait_for_health(&manager, &node, NodeState::Unreachable, silent).await;
+    wait_for_health(&manager, &node, NodeState::Down, silent).await;
 }

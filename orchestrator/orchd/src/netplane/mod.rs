@@ -36,6 +36,9 @@ pub enum NetPlaneError {
     /// The kernel refused.
     #[error(transparent)]
     Refused(#[from] Error),
+    /// Frames cannot be sent to other hosts.
+    #[error("the host link takes no frames: {0}")]
+    Link(std::io::Error),
     /// The daemon leaves the cluster or stops.
     #[error("the data plane of this host is being shut down")]
     Closed,
@@ -147,6 +150,21 @@ impl NetPlane {
     /// a little; it ends when the receiver is dropped.
     pub async fn flow_events(&self) -> Result<broadcast::Receiver<FlowEvent>, NetPlaneError> {
         self.ask(Command::Listen).await
+    }
+
+    /// Which of these other hosts do not answer within `patience`: their kernels do, whatever has
+    /// become of their daemons. This host does not ask itself.
+    pub async fn silent(
+        &self,
+        hosts: BTreeSet<IpAddr>,
+        patience: Duration,
+    ) -> Result<BTreeSet<IpAddr>, NetPlaneError> {
+        let prober = self.look(|plane| Ok(plane.prober())).await?;
+        let nonce = rand::random();
+        let asking = move || prober.silent(&hosts, patience, nonce);
+        let asked = tokio::task::spawn_blocking(asking).await;
+        let silent = asked.map_err(|_| NetPlaneError::Closed)?;
+        silent.map_err(NetPlaneError::Link)
     }
 
     /// Ends the owner and waits until it has let go of the kernel, where all stays as it is.

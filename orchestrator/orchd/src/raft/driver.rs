@@ -18,8 +18,6 @@ use super::{ProposeError, RaftError, Request, record};
 
 /// Requests that may wait before who makes them must.
 pub(super) const QUEUE: usize = 256;
-/// Length of raft's tick: with Docker's ten ticks a lost leader is missed after 0.5 to 1 s.
-const TICK: Duration = Duration::from_millis(50);
 
 type Done = oneshot::Sender<Result<State, ProposeError>>;
 
@@ -96,10 +94,11 @@ impl<T: Transport> Driver<T> {
     /// Runs until `stop`.
     pub(super) async fn run(
         mut self,
+        tick: Duration,
         mut queue: mpsc::Receiver<Request>,
         stop: CancellationToken,
     ) -> Result<(), RaftError> {
-        let mut ticker = tokio::time::interval(TICK);
+        let mut ticker = tokio::time::interval(tick);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.work().await?;

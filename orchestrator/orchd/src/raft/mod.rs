@@ -17,6 +17,7 @@ mod transport;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use orch_core::consensus::{ConsensusError, Group, Leadership, MembershipChange};
 use orch_core::store::{ApplyError, Change, State};
@@ -140,6 +141,7 @@ enum Request {
 #[derive(Debug, Clone)]
 pub struct Raft {
     id: u64,
+    tick: Duration,
     requests: mpsc::Sender<Request>,
     state: watch::Receiver<State>,
     leadership: watch::Receiver<Leadership>,
@@ -161,21 +163,24 @@ impl Raft {
         Log::create(dir, member, record::blank_snapshot(state)).map(drop)
     }
 
-    /// Starts the member with this log, on a disk where there has to be `room` for changes. The
-    /// task ends when `stop` is cancelled, or with an error after which the process must not go on.
+    /// Starts the member with this log, on a disk where there has to be `room` for changes; `tick`
+    /// is what elections and heartbeats are counted in. The task ends when `stop` is cancelled, or
+    /// with an error after which the process must not go on.
     pub fn start(
         log: Log,
         room: Room,
         transport: impl Transport,
+        tick: Duration,
         stop: CancellationToken,
     ) -> Result<(Self, JoinHandle<Result<(), RaftError>>), RaftError> {
         let (requests, queue) = mpsc::channel(driver::QUEUE);
         let id = log.member()?;
         let (driver, published) = driver::Driver::open(log, transport)?;
-        let task = tokio::spawn(driver.run(queue, stop));
+        let task = tokio::spawn(driver.run(tick, queue, stop));
         Ok((
             Self {
                 id,
+                tick,
                 requests,
                 state: published.state,
                 leadership: published.leadership,
@@ -189,6 +194,11 @@ impl Raft {
     /// This member.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The unit of time of elections.
+    pub fn tick(&self) -> Duration {
+        self.tick
     }
 
     /// Follows the applied state.

@@ -26,6 +26,7 @@ impl Running {
             Log::open(dir).unwrap(),
             Room::of(dir),
             SoleManager,
+            Duration::from_millis(50),
             stop.clone(),
         )
         .unwrap();

@@ -39,6 +39,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PATIENCE: Patience = Patience {
     connect: Duration::from_secs(1),
     keep_alive: Duration::from_secs(1),
+    answer: Duration::from_secs(1),
 };
 
 /// A message that came, and whose it is.

@@ -24,6 +24,7 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PATIENCE: Patience = Patience {
     connect: CONNECT_TIMEOUT,
     keep_alive: Duration::from_secs(5),
+    answer: Duration::from_secs(5),
 };
 /// Handshakes at a time; further connections wait.
 const HANDSHAKES: usize = 64;
@@ -35,8 +36,22 @@ type Accepted = Result<server::TlsStream<TcpStream>, io::Error>;
 pub(super) struct Patience {
     /// Time for TCP and TLS to connect.
     pub connect: Duration,
-    /// A silent connection is probed this often, and given up when a probe has no answer so long.
+    /// A silent connection is probed this often.
     pub keep_alive: Duration,
+    /// It is given up when a probe has no answer for so long.
+    pub answer: Duration,
+}
+
+impl Patience {
+    /// Of a node and the manager that it holds a session with: each soon misses the other, and
+    /// nothing is lost when it was wrong. A host is only given up when its kernel is silent too.
+    pub fn of_link(tick: Duration) -> Self {
+        Self {
+            connect: tick * 20,
+            keep_alive: tick * 10,
+            answer: tick * 12,
+        }
+    }
 }
 
 /// What a server shows to those who connect.
@@ -173,7 +188,7 @@ pub(super) async fn connect_within(
     });
     let channel = Endpoint::from_static("http://swarm-manager")
         .http2_keep_alive_interval(patience.keep_alive)
-        .keep_alive_timeout(patience.keep_alive)
+        .keep_alive_timeout(patience.answer)
         .keep_alive_while_idle(true)
         .connect_with_connector(connector)
         .await

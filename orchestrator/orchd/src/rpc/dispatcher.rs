@@ -104,6 +104,9 @@ impl Feed {
             tokio::time::sleep(DEBOUNCE).await;
         }
         tracing::info!(node = %self.node, session = self.session, "session ended");
+        let (node, session) = (self.node, self.session);
+        let broken = SessionEvent::Broken { node, session };
+        self.manager.session(broken).await;
     }
 
     fn next(&mut self, state: &State) -> Result<Option<SessionMessage>, Status> {

@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 
 use super::client::{ManagerClient, dispatcher};
 use super::clock::ClockOffset;
+use super::connection::Patience;
 use super::{RpcError, connection, wire};
 use crate::pki::credentials::Credentials;
 use crate::pki::tls;
@@ -57,6 +58,8 @@ pub struct LinkConfig<D> {
     pub address: IpAddr,
     /// Managers to begin with; later ones come from the managers themselves.
     pub managers: Vec<SocketAddr>,
+    /// The unit of time in which a manager that is gone is missed.
+    pub tick: Duration,
     /// Describes this host, anew for each session.
     pub describe: D,
 }
@@ -200,7 +203,8 @@ where
     async fn hold(&self, manager: &str, opened: &mut bool) -> Result<(), RpcError> {
         let credentials = Arc::clone(&self.config.credentials.borrow());
         let tls = tls::client(&credentials)?;
-        let (channel, _) = connection::connect(manager, tls).await?;
+        let patience = Patience::of_link(self.config.tick);
+        let (channel, _) = connection::connect_within(manager, tls, patience).await?;
         let description = (self.config.describe)()
             .await
             .map_err(|e| RpcError::Refused {

@@ -14,7 +14,7 @@ use tonic::transport::Server;
 use super::access::{Access, GuardLayer, TABLE};
 use super::ca::Ca;
 use super::carrier::Inbox;
-use super::connection::Identification;
+use super::connection::{Identification, Patience};
 use super::dispatcher::Dispatcher;
 use super::managers::Managers;
 use super::{connection, wire};
@@ -22,8 +22,6 @@ use crate::manager::ManagerHandle;
 use crate::pki::PkiError;
 use crate::pki::credentials::Credentials;
 
-/// Connections that are silent so long are probed.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Time that open calls have to end when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -54,8 +52,10 @@ pub(super) async fn serve_with(
         .max_encoding_message_size(wire::MAX_MESSAGE);
     let managers = ManagersServer::new(Managers::new(manager.clone(), inbox, stop.clone()))
         .max_decoding_message_size(wire::MAX_MESSAGE);
+    let patience = Patience::of_link(manager.tick());
     let serving = Server::builder()
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_interval(Some(patience.keep_alive))
+        .http2_keepalive_timeout(Some(patience.answer))
         .layer(GuardLayer {
             table,
             manager: manager.clone(),

@@ -6,7 +6,7 @@ use orch_core::consensus::Group;
 use orch_core::control;
 use orch_core::objects::node::Availability;
 
-use super::{Event, HEARTBEAT, World};
+use super::{Event, World};
 use crate::sim::Violation;
 
 impl World {
@@ -20,15 +20,17 @@ impl World {
         let back = self.now + self.dice.millis(100..=60_000);
         match self.dice.number(0..=9) {
             0..=3 if self.hosts[index].linked => {
-                self.hosts[index].linked = false;
+                self.cut(index);
                 self.queue.at(back, Event::Heal(index));
             }
             4..=5 if self.hosts[index].alive => {
                 self.hosts[index].kill_daemon();
+                self.break_session(index, self.hosts[index].session);
                 self.queue.at(back, Event::Start(index));
             }
             6 if self.hosts[index].alive => {
                 self.hosts[index].crash();
+                self.miss(index);
                 self.queue.at(back, Event::Start(index));
             }
             7 => self.restart_manager()?,
@@ -36,6 +38,18 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    fn cut(&mut self, index: usize) {
+        self.hosts[index].linked = false;
+        self.miss(index);
+    }
+
+    /// A connection without its other end is noticed a little later.
+    fn miss(&mut self, index: usize) {
+        let noticed = self.now + self.dice.millis(500..=1100);
+        let session = self.hosts[index].session;
+        self.queue.at(noticed, Event::Break(index, session));
     }
 
     pub(super) fn heal(&mut self, index: usize) -> Result<(), Violation> {
@@ -49,13 +63,14 @@ impl World {
     pub(super) fn start(&mut self, index: usize) -> Result<(), Violation> {
         if !self.hosts[index].alive && !self.hosts[index].gone {
             self.hosts[index].alive = true;
+            self.hosts[index].powered = true;
             self.register_soon(index);
         }
         Ok(())
     }
 
     pub(super) fn restart_manager(&mut self) -> Result<(), Violation> {
-        self.manager.restart(self.now, HEARTBEAT)?;
+        self.manager.restart(self.now)?;
         for index in 0..self.hosts.len() {
             if self.hosts[index].alive {
                 self.register_soon(index);
@@ -88,7 +103,7 @@ impl World {
             .collect();
         let cut_off = self.dice.pick(&present).filter(|_| self.dice.percent(30));
         if let Some(index) = cut_off {
-            self.hosts[index].linked = false;
+            self.cut(index);
         }
         let nodes: Vec<_> = self.manager.state.nodes().map(|n| n.id.clone()).collect();
         for id in nodes {

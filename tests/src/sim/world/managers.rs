@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use orch_core::control::{self, AttachRequest};
-use orch_core::dispatch::TaskReport;
-use orch_core::ids::NetworkId;
+use orch_core::dispatch::{Finding, TaskReport};
+use orch_core::ids::{NetworkId, NodeId};
 use orch_core::network::Family;
-use orch_core::objects::node::NodeState;
 
 use super::{Event, World, description};
+use crate::sim::manager::PATIENCE;
 use crate::sim::{Violation, ensure, user};
+
+/// How often the manager looks who is overdue.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl World {
     pub(super) fn user(&mut self) -> Result<(), Violation> {
@@ -87,18 +90,43 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn expire(&mut self) -> Result<(), Violation> {
-        self.queue
-            .at(self.now + Duration::from_secs(1), Event::Expire);
-        for node in self.manager.expired(self.now) {
-            self.must("mark a node down", |tx| {
-                match control::set_node_state(tx, &node, NodeState::Down, "heartbeat failure") {
-                    Err(control::ControlError::NotFound { .. }) => Ok(()),
-                    other => other,
-                }
-            })?;
+    /// The manager has missed the host's session for long enough, if it is still the same one.
+    pub(super) fn break_session(&mut self, index: usize, session: u64) {
+        let host = &self.hosts[index];
+        if host.session == session && !host.reachable() {
+            self.manager.broken(self.now, &host.id);
+        }
+    }
+
+    pub(super) fn look(&mut self) -> Result<(), Violation> {
+        self.queue.at(self.now + LOOK, Event::Look);
+        let due = self.manager.due(self.now);
+        for node in due.ask {
+            let answers = self.hosts.iter().any(|h| h.id == node && h.answers());
+            let delay = match answers {
+                true => self.dice.millis(1..=100),
+                false => PATIENCE.answer(),
+            };
+            self.queue.at(self.now + delay, Event::Asked(node, answers));
+        }
+        for (node, finding) in due.down {
+            self.record(&node, finding)?;
         }
         Ok(())
+    }
+
+    pub(super) fn asked(&mut self, node: &NodeId, answered: bool) -> Result<(), Violation> {
+        match self.manager.sessions.asked(node, answered, self.now) {
+            Some(finding) => self.record(node, finding),
+            None => Ok(()),
+        }
+    }
+
+    fn record(&mut self, node: &NodeId, finding: Finding) -> Result<(), Violation> {
+        self.must("record the health of a node", |tx| {
+            control::record_finding(tx, node, finding);
+            Ok(())
+        })
     }
 
     pub(super) fn wake(&mut self) -> Result<(), Violation> {

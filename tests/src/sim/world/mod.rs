@@ -20,11 +20,10 @@ use orch_core::time::Timestamp;
 
 use super::dice::Dice;
 use super::host::Host;
-use super::manager::Manager;
+use super::manager::{HEARTBEAT, Manager};
 use super::queue::Queue;
 use super::{Violation, ensure, finally};
 
-const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Changes within this time are told together.
 const TELL_DELAY: Duration = Duration::from_millis(100);
 /// Virtual time in which anything may happen.
@@ -56,8 +55,12 @@ enum Event {
     /// A host registers with the manager.
     Register(usize, u64),
     Heartbeat(usize, u64),
+    /// The manager misses a session of a host.
+    Break(usize, u64),
     /// The manager looks for nodes that are overdue.
-    Expire,
+    Look,
+    /// A host that was asked has answered, or not in time.
+    Asked(NodeId, bool),
     /// The manager asked to be woken.
     Wake,
     /// The manager tells the nodes what is new.
@@ -113,11 +116,12 @@ pub fn run(seed: u64) -> Result<Report, Violation> {
 impl World {
     /// A cluster of a few hosts, the first of which is the manager's.
     fn found(seed: u64) -> Result<Self, Violation> {
+        let now = Timestamp::default() + Duration::from_secs(1_000_000);
         let mut world = Self {
-            now: Timestamp::default() + Duration::from_secs(1_000_000),
+            now,
             dice: Dice::new(seed),
             queue: Queue::default(),
-            manager: Manager::new(seed, HEARTBEAT),
+            manager: Manager::new(seed, now),
             hosts: Vec::new(),
             quiet: false,
             telling: false,
@@ -132,7 +136,7 @@ impl World {
         for _ in 0..world.dice.number(1..=4) {
             world.admit()?;
         }
-        world.queue.at(world.now, Event::Expire);
+        world.queue.at(world.now, Event::Look);
         Ok(world)
     }
 
@@ -205,7 +209,12 @@ impl World {
             Event::Start(host) => self.start(host),
             Event::Register(host, session) => self.register(host, session),
             Event::Heartbeat(host, session) => self.heartbeat(host, session),
-            Event::Expire => self.expire(),
+            Event::Break(host, session) => {
+                self.break_session(host, session);
+                Ok(())
+            }
+            Event::Look => self.look(),
+            Event::Asked(node, answered) => self.asked(&node, answered),
             Event::Wake => self.wake(),
             Event::Tell => {
                 self.tell();

@@ -204,7 +204,6 @@ fn restarts_outside_the_window_do_not_count() {
 fn tasks_of_a_down_node_are_replaced_without_waiting_for_them() {
     let (mut bench, id) = running(2, service_spec("s", 2));
     bench.set_node(1, NodeState::Down);
-    bench.advance(5 * SECOND);
     let wanted = bench.wanted(&id);
     assert!(wanted.iter().all(|t| t.node == Some(bench.node(0))));
     assert!(wanted.iter().all(|t| t.desired == DesiredState::Running));
@@ -226,7 +225,11 @@ fn tasks_of_a_drained_node_are_replaced_at_once_but_start_after_they_stopped() {
 
 #[test]
 fn nodes_that_are_unknown_paused_or_disconnected_keep_their_tasks() {
-    for state in [NodeState::Unknown, NodeState::Disconnected] {
+    for state in [
+        NodeState::Unknown,
+        NodeState::Disconnected,
+        NodeState::Unreachable,
+    ] {
         let (mut bench, id) = running(2, service_spec("s", 2));
         let before: Vec<_> = bench.wanted(&id).iter().map(|t| t.id.clone()).collect();
         bench.set_node(1, state);

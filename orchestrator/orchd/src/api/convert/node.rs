@@ -68,7 +68,9 @@ impl Managers {
             (Some(active), _) if active.contains(&manager.raft_id) => "reachable",
             (Some(_), _) => "unreachable",
             (None, NodeState::Ready) => "reachable",
-            (None, NodeState::Down | NodeState::Disconnected) => "unreachable",
+            (None, NodeState::Down | NodeState::Disconnected | NodeState::Unreachable) => {
+                "unreachable"
+            }
             (None, NodeState::Unknown) => "unknown",
         }
     }

@@ -77,6 +77,8 @@ pub const NODE_STATES: &Words<NodeState> = &[
     ("down", NodeState::Down),
     ("ready", NodeState::Ready),
     ("disconnected", NodeState::Disconnected),
+    // Docker has no word of its own for it; what matters is that it is neither ready nor down.
+    ("unknown", NodeState::Unreachable),
 ];
 
 /// What `word` means; an empty word was not given.

@@ -28,6 +28,7 @@ fn link_with(
         credentials,
         address: "127.0.0.2".parse().unwrap(),
         managers: vec![manager],
+        tick: Duration::from_millis(50),
         describe: || {
             let hostname = "w1".to_owned();
             std::future::ready(Ok(NodeDescription {
