@@ -12,6 +12,7 @@ pub mod dispatch;
 #[cfg(test)]
 mod fixture;
 pub mod ids;
+pub mod lead;
 pub mod network;
 pub mod objects;
 pub mod orchestrate;

@@ -1,21 +1,16 @@
 //! The leader's loop: one task that decides.
 //!
 //! Queued writes run one after the other against a working copy and are committed as one entry;
-//! then reconciliation runs until it has nothing to change. Only an established leader decides;
-//! others refuse writes.
+//! what a leader does besides is [`Lead`]'s to say. Only an established leader decides; others
+//! refuse writes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orch_core::consensus::{Group, Leadership, Step};
-use orch_core::control::{self, ControlError};
-use orch_core::dispatch::{Finding, Patience, Sessions};
-use orch_core::ids::NodeId;
-use orch_core::objects::node::NodeState;
-use orch_core::objects::{ClusterSpec, Node};
-use orch_core::reconcile;
-use orch_core::store::{Change, Entropy, State, Tx};
+use orch_core::control::ControlError;
+use orch_core::lead::{Act, Lead, Moment};
+use orch_core::store::{Change, Entropy, Tx};
 use orch_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -29,14 +24,6 @@ use crate::raft::{ProposeError, Raft};
 const QUEUE: usize = 256;
 /// Writes committed as one entry at most.
 const GROUP: usize = 64;
-/// Reconciliation passes in a row after which something is wrong with the deciders.
-const MAX_PASSES: u32 = 200;
-/// Pause before such a reconciliation is tried again.
-const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
-/// Pause before it is tried again when there was no room on the disk.
-const NO_ROOM_PAUSE: Duration = Duration::from_secs(1);
-/// Pause before a step towards another raft group is taken again.
-const STEP_PAUSE: Duration = Duration::from_millis(500);
 /// Pause after a commit failed, before leading on.
 const FAILED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -107,6 +94,7 @@ pub fn spawn(
         answers: sessions,
         ask,
         entropy: Entropy::from_seed(rand::random()),
+        started: Instant::now(),
     };
     let task = tokio::spawn(async move {
         tokio::select! {
@@ -127,100 +115,28 @@ struct Leader {
     answers: mpsc::Sender<SessionEvent>,
     ask: AskHosts,
     entropy: Entropy,
-}
-
-/// What a leader remembers for as long as it leads.
-struct Term {
-    began: Instant,
-    tick: Duration,
-    state: State,
-    /// Keeps [`Term::elapsed`] time.
-    sessions: Sessions,
-    /// The session that each node has.
-    live: BTreeMap<NodeId, String>,
-    /// When time alone calls for another reconciliation.
-    wake_at: Option<Timestamp>,
-    /// The step towards the wanted raft group that was taken last, and when.
-    step: Option<(Step, Instant)>,
-    /// The version of the state for which, and for the group as it is, no step is left to take.
-    shaped: Option<u64>,
-    /// Whether the state may need reconciliation.
-    dirty: bool,
-    passes: u32,
-}
-
-impl Term {
-    fn begin(state: State, tick: Duration) -> Self {
-        let mut term = Self {
-            began: Instant::now(),
-            tick,
-            sessions: Sessions::new(patience(&state, tick), Timestamp::default()),
-            state,
-            live: BTreeMap::new(),
-            wake_at: None,
-            step: None,
-            shaped: None,
-            dirty: true,
-            passes: 0,
-        };
-        let now = term.elapsed();
-        let alive = |n: &&Arc<Node>| n.status.state != NodeState::Down;
-        for node in term.state.nodes().filter(alive) {
-            term.sessions.expect(node.id.clone(), now);
-        }
-        term
-    }
-
-    /// Time since the term began. Heartbeats are judged by it and not by the host's clock: when
-    /// that is set, no node has missed any.
-    fn elapsed(&self) -> Timestamp {
-        Timestamp::default() + self.began.elapsed()
-    }
-
-    fn replace(&mut self, state: State) {
-        self.sessions.set_patience(patience(&state, self.tick));
-        self.state = state;
-        self.dirty = true;
-    }
-
-    /// Leaves off reconciling for a while.
-    fn pause(&mut self, pause: Duration) {
-        self.dirty = false;
-        self.passes = 0;
-        self.wake_at = Some(now() + pause);
-    }
-
-    /// How long nothing can happen by itself.
-    fn idle_for(&self) -> Duration {
-        let wake_in = self.wake_at.map(|at| at.since(now()));
-        let deadline = self.sessions.next_deadline();
-        let expiry_in = deadline.map(|at| at.since(self.elapsed()));
-        let next = [wake_in, expiry_in].into_iter().flatten().min();
-        next.unwrap_or(Duration::MAX)
-    }
-}
-
-fn patience(state: &State, tick: Duration) -> Patience {
-    let default = ClusterSpec::default();
-    let spec = state.cluster().map_or(&default, |cluster| &cluster.spec);
-    Patience {
-        heartbeat: spec.heartbeat_period,
-        tick,
-        host_loss_delay: spec.options().host_loss_delay,
-    }
+    started: Instant,
 }
 
 impl Leader {
     async fn run(mut self) {
-        while let Some(led) = self.follow().await {
+        while let Some(term) = self.follow().await {
             let state = self.raft.state().borrow().clone();
-            match self.lead(led, Term::begin(state, self.raft.tick())).await {
-                Ok(()) => tracing::info!(term = led, "leadership is over"),
+            let lead = Lead::begin(self.raft.id(), state, self.raft.tick(), self.now());
+            match self.lead(term, lead).await {
+                Ok(()) => tracing::info!(term, "leadership is over"),
                 Err(error) => {
-                    tracing::warn!(term = led, %error, "leading failed");
+                    tracing::warn!(term, %error, "leading failed");
                     tokio::time::sleep(FAILED_PAUSE).await;
                 }
             }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            wall: now(),
+            steady: Timestamp::default() + self.started.elapsed(),
         }
     }
 
@@ -241,21 +157,22 @@ impl Leader {
         }
     }
 
-    /// Decides until this member no longer leads term `led`.
-    async fn lead(&mut self, led: u64, mut term: Term) -> Result<(), ProposeError> {
+    /// Decides until this member no longer leads the term.
+    async fn lead(&mut self, term: u64, mut lead: Lead) -> Result<(), ProposeError> {
         loop {
             let leadership = *self.leadership.borrow_and_update();
-            if !leadership.established || leadership.term != led {
+            if !leadership.established || leadership.term != term {
                 return Ok(());
             }
-            if term.dirty {
-                self.reconcile(&mut term).await?;
-            }
-            let reshaping = self.reshape(&mut term).await?;
-            // While there is something left to reconcile only what is queued gets its turn.
-            let idle = match term.dirty {
-                true => Duration::ZERO,
-                false => reshaping.unwrap_or(Duration::MAX).min(term.idle_for()),
+            let group = self.group.borrow_and_update().clone();
+            let act = lead.next(self.now(), &group, &mut self.entropy);
+            // While there is something left to do only what is queued gets its turn.
+            let idle = match act {
+                Some(act) => {
+                    self.carry_out(&mut lead, act).await?;
+                    Duration::ZERO
+                }
+                None => lead.idle(self.now()),
             };
             tokio::select! {
                 biased;
@@ -264,77 +181,45 @@ impl Leader {
                         return Err(ProposeError::Stopping);
                     }
                 }
-                Ok(()) = self.group.changed() => term.shaped = None,
+                Ok(()) = self.group.changed() => lead.group_changed(),
                 // Cheap, and a heartbeat that waits for writes may come too late.
-                Some(event) = self.events.recv() => self.on_session(&mut term, event).await?,
-                Some(write) = self.writes.recv() => self.write(&mut term, write).await?,
-                () = sleep(idle) => self.on_time(&mut term).await?,
+                Some(event) = self.events.recv() => self.on_session(&mut lead, event),
+                Some(write) = self.writes.recv() => self.write(&mut lead, write).await?,
+                () = sleep(idle) => {}
             }
         }
     }
 
-    /// One pass over the state.
-    async fn reconcile(&mut self, term: &mut Term) -> Result<(), ProposeError> {
-        let outcome = reconcile::step(&term.state, now(), &mut self.entropy);
-        term.wake_at = outcome.wake_at;
-        if outcome.changes.is_empty() {
-            term.dirty = false;
-            term.passes = 0;
-            return Ok(());
-        }
-        if let Some(error) = self.commit(term, &outcome.changes).await? {
-            tracing::warn!(%error, "reconciliation waits");
-            term.pause(NO_ROOM_PAUSE);
-            return Ok(());
-        }
-        term.passes += 1;
-        if term.passes >= MAX_PASSES {
-            let passes = term.passes;
-            tracing::error!(passes, "reconciliation does not settle; pausing it");
-            term.pause(UNSETTLED_PAUSE);
+    async fn carry_out(&self, lead: &mut Lead, act: Act) -> Result<(), ProposeError> {
+        match act {
+            Act::Ask(nodes) => {
+                let (ask, answers) = (Arc::clone(&self.ask), self.answers.clone());
+                let patience = lead.patience().answer();
+                tokio::spawn(hosts::ask(ask, nodes, patience, answers));
+            }
+            Act::Commit(changes) => {
+                if lead.is_unsettled() {
+                    tracing::error!("reconciliation does not settle; it makes a pause");
+                }
+                if let Some(error) = self.commit(lead, &changes).await? {
+                    tracing::warn!(%error, "what the swarm decides by itself waits");
+                    lead.refused(self.now());
+                }
+            }
+            Act::Reshape(step) => {
+                tracing::info!(?step, "changing the raft group");
+                match step {
+                    Step::Change(change) => self.raft.change(change).await?,
+                    Step::TransferTo(id) => self.raft.transfer_to(id).await?,
+                }
+            }
         }
         Ok(())
     }
 
-    /// Takes the next step towards the raft group that the state wants. Returns when to look again.
-    async fn reshape(&mut self, term: &mut Term) -> Result<Option<Duration>, ProposeError> {
-        // Heartbeats come by the thousand, and change neither the state nor the group.
-        if term.shaped == Some(term.state.version()) {
-            return Ok(None);
-        }
-        let group = self.group.borrow_and_update().clone();
-        let state = term.state.clone();
-        let mut tx = Tx::new(&state, now(), &mut self.entropy);
-        control::dismiss(&mut tx, &group);
-        let changes = tx.into_changes();
-        if let Some(error) = self.commit(term, &changes).await? {
-            tracing::warn!(%error, "a manager that was demoted waits to be a worker");
-        }
-        let wanted = control::wanted_members(&term.state);
-        let Some(step) = group.next(&wanted, self.raft.id()) else {
-            term.step = None;
-            term.shaped = Some(term.state.version());
-            return Ok(None);
-        };
-        // A step that got lost is taken again.
-        if let Some((taken, at)) = term.step
-            && taken == step
-            && at.elapsed() < STEP_PAUSE
-        {
-            return Ok(Some(STEP_PAUSE));
-        }
-        term.step = Some((step, Instant::now()));
-        tracing::info!(?step, "changing the raft group");
-        match step {
-            Step::Change(change) => self.raft.change(change).await?,
-            Step::TransferTo(id) => self.raft.transfer_to(id).await?,
-        }
-        Ok(Some(STEP_PAUSE))
-    }
-
     /// Runs `first` and whatever else is queued, as one entry.
-    async fn write(&mut self, term: &mut Term, first: Write) -> Result<(), ProposeError> {
-        let mut working = term.state.clone();
+    async fn write(&mut self, lead: &mut Lead, first: Write) -> Result<(), ProposeError> {
+        let mut working = lead.state().clone();
         let mut changes: Vec<Change> = Vec::new();
         let mut completions: Vec<Completion> = Vec::new();
         let mut next = Some(first);
@@ -359,7 +244,7 @@ impl Leader {
                 None
             };
         }
-        let outcome = self.commit(term, &changes).await;
+        let outcome = self.commit(lead, &changes).await;
         let told = match &outcome {
             Ok(None) => Ok(()),
             // Raft did not take it: it may be tried again, here or elsewhere.
@@ -375,7 +260,7 @@ impl Leader {
     /// Commits changes; returns why not if that says nothing about who leads: there is no room.
     async fn commit(
         &self,
-        term: &mut Term,
+        lead: &mut Lead,
         changes: &[Change],
     ) -> Result<Option<ProposeError>, ProposeError> {
         if changes.is_empty() {
@@ -383,7 +268,7 @@ impl Leader {
         }
         match self.raft.propose(changes).await {
             Ok(state) => {
-                term.replace(state);
+                lead.committed(state);
                 Ok(None)
             }
             Err(error @ ProposeError::NoRoom { .. }) => Ok(Some(error)),
@@ -391,97 +276,19 @@ impl Leader {
         }
     }
 
-    /// A moment that was waited for has come: expire sessions, reconcile what time brings.
-    async fn on_time(&mut self, term: &mut Term) -> Result<(), ProposeError> {
-        let now = now();
-        if term.wake_at.is_some_and(|at| at <= now) {
-            term.wake_at = None;
-            term.dirty = true;
-        }
-        let due = term.sessions.due(term.elapsed());
-        if !due.ask.is_empty() {
-            self.ask(term, &due.ask);
-        }
-        for (node, _) in &due.down {
-            term.live.remove(node);
-        }
-        self.take_down(term, &due.down).await
-    }
-
-    /// Records what was found out about nodes.
-    async fn take_down(
-        &mut self,
-        term: &mut Term,
-        found: &[(NodeId, Finding)],
-    ) -> Result<(), ProposeError> {
-        let state = term.state.clone();
-        let mut tx = Tx::new(&state, now(), &mut self.entropy);
-        for (node, finding) in found {
-            tracing::warn!(%node, ?finding, "the health of a node changes");
-            control::record_finding(&mut tx, node, *finding);
-        }
-        let changes = tx.into_changes();
-        if let Some(error) = self.commit(term, &changes).await? {
-            tracing::warn!(%error, "the health of nodes is not written down yet");
-            let now = term.elapsed();
-            for (node, _) in found {
-                term.sessions.expect(node.clone(), now);
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks the hosts of nodes; their answers come as events.
-    fn ask(&self, term: &Term, nodes: &[NodeId]) {
-        let addresses = nodes.iter().map(|id| {
-            let address = term.state.node(id).and_then(|node| node.underlay());
-            (id.clone(), address)
-        });
-        let asking = hosts::ask(
-            Arc::clone(&self.ask),
-            addresses.collect(),
-            term.sessions.patience().answer(),
-            self.answers.clone(),
-        );
-        tokio::spawn(asking);
-    }
-
-    async fn on_session(
-        &mut self,
-        term: &mut Term,
-        event: SessionEvent,
-    ) -> Result<(), ProposeError> {
-        let now = term.elapsed();
+    fn on_session(&self, lead: &mut Lead, event: SessionEvent) {
+        let now = self.now();
         match event {
-            SessionEvent::Opened { node, session } => {
-                term.sessions.opened(node.clone(), now);
-                term.live.insert(node, session);
-            }
+            SessionEvent::Opened { node, session } => lead.opened(node, session, now),
             SessionEvent::Beat {
                 node,
                 session,
                 alive,
-            } => {
-                let known = term.live.get(&node) == Some(&session);
-                answer(alive, known && term.sessions.beat(&node, now));
-            }
-            SessionEvent::Broken { node, session } => {
-                if term.live.get(&node) == Some(&session) {
-                    term.live.remove(&node);
-                    term.sessions.broken(&node, now);
-                }
-            }
-            SessionEvent::Asked { node, answered } => {
-                if let Some(news) = term.sessions.asked(&node, answered, now) {
-                    self.take_down(term, &[(node, news)]).await?;
-                }
-            }
-            SessionEvent::Closed { node } => {
-                term.live.remove(&node);
-                term.sessions.closed(&node);
-            }
+            } => answer(alive, lead.beat(&node, &session, now)),
+            SessionEvent::Broken { node, session } => lead.broken(&node, &session, now),
+            SessionEvent::Asked { node, answered } => lead.asked(node, answered, now),
+            SessionEvent::Closed { node } => lead.closed(&node),
         }
-        Ok(())
     }
 }
 
