@@ -282,6 +282,33 @@ fn managers_come_and_go_while_their_tasks_run() -> Result<()> {
     })
 }
 
+#[test]
+fn a_manager_that_is_demoted_and_promoted_while_it_is_away_takes_another_place() -> Result<()> {
+    in_watched_lab(three_managers(), |stage, watch| {
+        // A cable that is pulled interrupts what the watch holds.
+        watch.end()?;
+        let all = [stage.host(1)?, stage.host(2)?, stage.host(3)?];
+        await_managers(stage, all[0], &all)?;
+        let away = all[2];
+        let others = [all[0], all[1]];
+        lab::host::set_link(away, false)?;
+        await_managers(stage, others[0], &all)?;
+        stage.orchctl(others[0], "node demote n3")?;
+        await_managers(stage, others[0], &others)?;
+        stage.orchctl(others[0], "node promote n3")?;
+        lab::host::set_link(away, true)?;
+        for host in all {
+            await_managers(stage, host, &all)?;
+        }
+        // It has a vote again: with it the swarm does without another one.
+        others[1].kill(Daemon::Orchd)?;
+        let words = "service create --detach --name after --replicas 0 busybox:1.35 true";
+        stage.orchctl(others[0], words)?;
+        ensure!(services(away)?.contains("after"), "it knows nothing");
+        lab::start(others[1], Daemon::Orchd)
+    })
+}
+
 /// The containers of all tasks that run, as a manager knows them.
 fn host_tasks(manager: Host) -> Result<BTreeSet<String>> {
     let tasks = manager.api(Daemon::Orchd).want("/tasks")?;

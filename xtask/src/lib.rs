@@ -11,6 +11,7 @@ pub mod interrupt;
 pub mod lab;
 pub mod lint;
 pub mod setup;
+pub mod sim;
 pub mod story;
 pub mod test;
 pub mod vm;

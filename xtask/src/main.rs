@@ -12,7 +12,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::lab::{self, Daemon, Lab, Options, host};
 use xtask::test::{self, Part};
-use xtask::{bench, demo, ebpf, interrupt, lint, setup, wait};
+use xtask::{bench, demo, ebpf, interrupt, lint, setup, sim, wait};
 
 /// The project's tasks.
 #[derive(Parser)]
@@ -43,6 +43,8 @@ enum Task {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// Run simulated clusters by seed: the real core over simulated hosts, disks and networks
+    Sim(sim::Options),
     /// Measure, and write what was measured to docs/benchmarks; wants root and a quiet machine
     Bench(bench::Options),
     /// Try several hosts on this machine
@@ -132,6 +134,7 @@ fn run(task: Task) -> Result<u8> {
         Task::Lint => lint::run()?,
         Task::Demo { keep } => demo::run(keep)?,
         Task::Test { part, filter } => test::run(part, filter.as_deref())?,
+        Task::Sim(options) => sim::run(options)?,
         Task::Bench(options) => bench::run(&options)?,
         Task::Lab(task) => return run_lab(task),
     }

@@ -38,6 +38,8 @@ pub enum Part {
 
 /// Integration test targets that have a part of their own; all others belong to `unit`.
 const SIM: &[&str] = &["sim"];
+/// The simulator with faults in it, which nothing else may be built with.
+const PLANTED: &str = "planted";
 const BPF: &[&str] = &["bpf", "namespaces"];
 const E2E: &[&str] = &["e2e"];
 /// The lab's test that the other kernel is asked as well.
@@ -88,17 +90,14 @@ pub fn build_binaries() -> Result<()> {
 /// Runs one part and takes down what its tests say; whether all of it held.
 fn run_part(part: Part, filter: Option<&str>, outcome: &mut Outcome) -> Result<bool> {
     println!("== {part:?}");
-    let on_line = |line: &str| {
+    let mut on_line = |line: &str| {
         println!("{line}");
         outcome.line(line);
     };
     if part == Part::Vm {
         return run_emulated(filter, on_line);
     }
-    // Messages say what happened; backtraces would push them out of a log that is cut.
-    let cargo = workspace::cargo()
-        .env("RUST_BACKTRACE", "0")
-        .words("test --workspace --no-fail-fast");
+    let cargo = tests().words("--workspace --no-fail-fast");
     let cargo = targets(part)?
         .iter()
         .fold(cargo, |cargo, target| cargo.words(target));
@@ -109,11 +108,23 @@ fn run_part(part: Part, filter: Option<&str>, outcome: &mut Outcome) -> Result<b
     } else {
         cargo
     };
-    let status = cargo.limit(secs(3000)).follow(on_line);
+    let status = cargo.limit(secs(3000)).follow(&mut on_line);
     if part == Part::E2e && interrupt::raised() {
         lab::down()?;
     }
-    Ok(status? == 0)
+    let mut held = status? == 0;
+    if part == Part::Sim && filter.is_none() {
+        let cargo = tests()
+            .words("--package orch-tests --features planted --test")
+            .arg(PLANTED);
+        held &= cargo.limit(secs(3000)).follow(&mut on_line)? == 0;
+    }
+    Ok(held)
+}
+
+/// `cargo test`. Messages say what happened; backtraces would push them out of a log that is cut.
+fn tests() -> Cmd {
+    workspace::cargo().env("RUST_BACKTRACE", "0").words("test")
 }
 
 /// Runs the programs' tests on another kernel, and the lab's matrix, or what the filter chooses.
@@ -157,7 +168,7 @@ fn targets(part: Part) -> Result<Vec<String>> {
         Part::E2e => chosen(E2E),
         Part::Vm => chosen(BPF),
         Part::Unit => {
-            let own = [SIM, BPF, E2E].concat();
+            let own = [SIM, &[PLANTED], BPF, E2E].concat();
             let others = all.iter().filter(|name| !own.contains(&name.as_str()));
             let others = others.map(|name| format!("--test {name}"));
             ["--lib".to_owned(), "--bins".to_owned()]

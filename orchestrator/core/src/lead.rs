@@ -70,8 +70,8 @@ pub struct Lead {
     not_before: Option<Timestamp>,
     /// The step towards the wanted raft group that was taken last, and when.
     step: Option<(Step, Timestamp)>,
-    /// The version of the state for which, and for the group as it was, no step is left to take.
-    shaped: Option<u64>,
+    /// The version of the state and the group for which no step is left to take.
+    shaped: Option<(u64, Group)>,
     /// Whether the state may need reconciliation.
     dirty: bool,
     passes: u32,
@@ -128,11 +128,6 @@ impl Lead {
     /// deciders, and they make a pause.
     pub fn is_unsettled(&self) -> bool {
         self.passes >= MAX_PASSES
-    }
-
-    /// The raft group is not what it was.
-    pub fn group_changed(&mut self) {
-        self.shaped = None;
     }
 
     /// What is to be done now; `None` until [`Self::deadline`].
@@ -257,7 +252,8 @@ impl Lead {
         entropy: &mut Entropy,
     ) -> Option<Act> {
         // Heartbeats come by the thousand, and change neither the state nor the group.
-        if self.shaped == Some(state.version()) {
+        let shaped = self.shaped.as_ref();
+        if shaped.is_some_and(|(version, known)| *version == state.version() && known == group) {
             return None;
         }
         let mut tx = Tx::new(state, now.wall, entropy);
@@ -268,7 +264,7 @@ impl Lead {
         }
         let Some(step) = group.next(&control::wanted_members(state), self.id) else {
             self.step = None;
-            self.shaped = Some(state.version());
+            self.shaped = Some((state.version(), group.clone()));
             return None;
         };
         if let Some((taken, at)) = self.step

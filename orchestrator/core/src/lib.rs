@@ -16,6 +16,7 @@ pub mod lead;
 pub mod network;
 pub mod objects;
 pub mod orchestrate;
+pub mod planted;
 #[cfg(test)]
 mod properties;
 pub mod reconcile;

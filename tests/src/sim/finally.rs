@@ -2,25 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use orch_core::control;
 use orch_core::ids::TaskId;
 use orch_core::network::Family;
-use orch_core::objects::node::NodeState;
+use orch_core::objects::node::{NodeState, Role};
 use orch_core::objects::service::UpdateState;
 use orch_core::objects::task::RestartCondition;
-use orch_core::objects::{Network, Service, Task};
+use orch_core::objects::{Network, Node, Service, Task};
 use orch_core::orchestrate::is_up_to_date;
 use orch_core::store::State;
 use orch_core::task_state::{DesiredState, TaskState};
 
 use super::host::Host;
+use super::ledger::Ledger;
 use super::manager::Manager;
 use super::{Violation, ensure};
 
 /// Every service has the tasks it asks for, every engine runs these and no others, and nothing is
 /// under way any more. A host that is cut off is down, and what was there waits for its return.
-pub(super) fn all_runs_as_asked(manager: &Manager, hosts: &[Host]) -> Result<(), Violation> {
-    let state = &manager.state;
+pub(super) fn all_runs_as_asked(state: &State, hosts: &[Host]) -> Result<(), Violation> {
     for host in hosts.iter().filter(|h| !h.gone) {
         let node = state.node(&host.id).map(|n| n.status.state);
         let ready = node == Some(NodeState::Ready);
@@ -52,6 +54,53 @@ pub(super) fn all_runs_as_asked(manager: &Manager, hosts: &[Host]) -> Result<(),
         service_is_at_rest(state, service)?;
     }
     engines_run_what_the_store_says(state, hosts)
+}
+
+/// The managers are those who should be, one leads, and all of them know everything.
+pub(super) fn managers_agree(
+    ledger: &Ledger,
+    managers: &[Manager],
+    hosts: &[Host],
+) -> Result<(), Violation> {
+    let state = &ledger.state;
+    let wanted = control::wanted_members(state);
+    // One that is cut off may not know of its promotion yet.
+    let linked = |node: &Node| hosts.iter().any(|h| h.id == node.id && h.linked);
+    let homeless =
+        |n: &&Arc<Node>| n.spec.role == Role::Manager && n.manager.is_none() && linked(n);
+    if let Some(node) = state.nodes().find(homeless) {
+        let host = hosts.iter().find(|host| host.id == node.id);
+        return Err(Violation(format!(
+            "{node:#?}\nhas no place in the group yet: {host:#?}"
+        )));
+    }
+    let mut running = BTreeSet::new();
+    let mut leaders = 0;
+    for manager in managers.iter().filter(|m| !m.gone) {
+        let host = &hosts[manager.host].id;
+        let Some(process) = &manager.process else {
+            return Err(Violation(format!("the manager on {host} does not run")));
+        };
+        running.insert(manager.id);
+        leaders += usize::from(process.leads());
+        ensure!(
+            process.state == *state && process.applied == ledger.last,
+            "the manager on {host} is at entry {} of {}",
+            process.applied,
+            ledger.last
+        );
+        let group = process.group();
+        ensure!(
+            group.voters == wanted && group.learners.is_empty(),
+            "the manager on {host} knows the group {group:?}, not {wanted:?}"
+        );
+    }
+    ensure!(
+        running == wanted,
+        "managers {running:?} run, not {wanted:?}"
+    );
+    ensure!(leaders == 1, "{leaders} managers lead");
+    Ok(())
 }
 
 fn service_is_at_rest(state: &State, service: &Service) -> Result<(), Violation> {
@@ -215,8 +264,7 @@ fn engines_run_what_the_store_says(state: &State, hosts: &[Host]) -> Result<(), 
 }
 
 /// All services are removed: no task, no container, no address is left.
-pub(super) fn nothing_is_left(manager: &Manager, hosts: &[Host]) -> Result<(), Violation> {
-    let state = &manager.state;
+pub(super) fn nothing_is_left(state: &State, hosts: &[Host]) -> Result<(), Violation> {
     if let Some(task) = state.tasks().next() {
         return Err(Violation(format!("a task is left: {task:#?}")));
     }

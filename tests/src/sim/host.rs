@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use orch_core::agent::{self, Action, Container, ContainerState, Health, Step};
 use orch_core::dispatch::{Assignment, TaskReport};
 use orch_core::ids::{NodeId, TaskId};
+use orch_core::objects::node::Role;
 use orch_core::objects::task::TaskStatus;
+
+use super::{Violation, ensure};
 
 /// What a host wants to happen next.
 #[derive(Debug)]
@@ -34,10 +37,16 @@ pub(super) struct Host {
     pub daemon: u64,
     /// Sessions so far: what was sent in an earlier one is void.
     pub session: u64,
+    /// The manager that it has a session with, and that one's life.
+    pub connected: Option<(usize, u64)>,
+    /// Whether it is on its way to become a manager.
+    pub enrolling: bool,
     /// Endpoints of containers that somebody attached.
     pub endpoints: BTreeSet<String>,
     /// The engine's containers; they outlive the daemon.
     pub containers: BTreeMap<TaskId, Container>,
+    /// Tasks that ever ran here.
+    started: BTreeSet<TaskId>,
     assignment: Option<Assignment>,
     statuses: BTreeMap<TaskId, TaskStatus>,
     busy: BTreeSet<TaskId>,
@@ -54,8 +63,11 @@ impl Host {
             gone: false,
             daemon: 0,
             session: 0,
+            connected: None,
+            enrolling: false,
             endpoints: BTreeSet::new(),
             containers: BTreeMap::new(),
+            started: BTreeSet::new(),
             assignment: None,
             statuses: BTreeMap::new(),
             busy: BTreeSet::new(),
@@ -137,11 +149,16 @@ impl Host {
     }
 
     /// The engine is done with an action, well or not.
-    pub(super) fn acted(&mut self, id: &TaskId, action: Action, well: bool) -> Vec<Wish> {
+    pub(super) fn acted(
+        &mut self,
+        id: &TaskId,
+        action: Action,
+        well: bool,
+    ) -> Result<Vec<Wish>, Violation> {
         self.busy.remove(id);
         let mut wishes = Vec::new();
         if well {
-            self.engine_does(id, action);
+            self.engine_does(id, action)?;
         } else if let Some(status) =
             agent::refused(action, "the engine said no", self.containers.get(id))
         {
@@ -152,20 +169,25 @@ impl Host {
             }));
         }
         wishes.extend(self.drive(id));
-        wishes
+        Ok(wishes)
     }
 
-    fn engine_does(&mut self, id: &TaskId, action: Action) {
+    /// A task's process runs once at most, whatever becomes of daemons and messages.
+    fn engine_does(&mut self, id: &TaskId, action: Action) -> Result<(), Violation> {
         let state = match action {
             Action::Prepare => ContainerState::Created,
-            Action::Start => ContainerState::Running {
-                pid: 1,
-                health: Health::Unchecked,
-            },
+            Action::Start => {
+                let fresh = self.started.insert(id.clone());
+                ensure!(fresh, "{} runs task {id} again", self.id);
+                ContainerState::Running {
+                    pid: 1,
+                    health: Health::Unchecked,
+                }
+            }
             Action::Stop => ended(0),
             Action::Remove => {
                 self.containers.remove(id);
-                return;
+                return Ok(());
             }
         };
         self.containers.insert(
@@ -175,6 +197,7 @@ impl Host {
                 state,
             },
         );
+        Ok(())
     }
 
     /// A container's process ended by itself. `false` when it does not run.
@@ -192,6 +215,8 @@ impl Host {
     /// The daemon dies; the engine and its containers go on.
     pub(super) fn kill_daemon(&mut self) {
         self.alive = false;
+        self.connected = None;
+        self.enrolling = false;
         self.daemon += 1;
         self.assignment = None;
         self.statuses.clear();
@@ -219,6 +244,17 @@ impl Host {
                 status: status.clone(),
             })
             .collect()
+    }
+
+    /// What it is trusted with, as it was told last.
+    pub(super) fn role(&self) -> Option<Role> {
+        self.assignment.as_ref().map(|assignment| assignment.role)
+    }
+
+    /// Whether the managers do not know it as this member of the raft group any more.
+    pub(super) fn is_disowned(&self, member: u64, since: u64) -> bool {
+        let told = self.assignment.as_ref();
+        told.is_some_and(|assignment| assignment.disowns(member, since))
     }
 
     /// The tasks whose processes run, truly.

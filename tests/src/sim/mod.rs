@@ -7,15 +7,19 @@
 //! Invariants are checked after every entry of the log. The same seed gives the same run.
 
 mod dice;
+mod disk;
 mod finally;
 mod host;
+mod intent;
 mod invariants;
+mod ledger;
 mod manager;
+mod process;
 mod queue;
 mod user;
 mod world;
 
-pub use world::{Report, run};
+pub use world::{Options, Report, run};
 
 /// The cluster did what it must never do, or did not do what it must.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

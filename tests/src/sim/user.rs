@@ -10,7 +10,7 @@ use orch_core::control::{self, ControlError};
 use orch_core::ids::{NetworkId, ServiceId};
 use orch_core::network::Protocol;
 use orch_core::objects::network::IpamConfig;
-use orch_core::objects::node::Availability;
+use orch_core::objects::node::{Availability, Role};
 use orch_core::objects::service::{
     EndpointMode, EndpointSpec, FailureAction, PortConfig, PublishMode, ServiceMode, UpdateConfig,
     UpdateOrder,
@@ -24,7 +24,7 @@ use orch_core::store::{State, Tx};
 use super::dice::Dice;
 
 /// Does something at random. Many of these requests must be refused.
-pub(super) fn act(tx: &mut Tx<'_>, dice: &mut Dice) -> Result<(), ControlError> {
+pub(super) fn act(tx: &mut Tx<'_>, group: &Group, dice: &mut Dice) -> Result<(), ControlError> {
     match (dice.number(0..=99), any_service(tx, dice)) {
         (0..=19, _) | (_, None) => create_service(tx, dice),
         (20..=59, Some((id, version))) => update_service(tx, dice, &id, version),
@@ -32,7 +32,8 @@ pub(super) fn act(tx: &mut Tx<'_>, dice: &mut Dice) -> Result<(), ControlError> 
         (65..=72, Some((id, _))) => control::remove_service(tx, &id),
         (73..=84, _) => create_network(tx, dice),
         (85..=89, _) => remove_network(tx, dice),
-        _ => set_availability(tx, dice),
+        (90..=95, _) => set_availability(tx, group, dice),
+        _ => set_role(tx, group, dice),
     }
 }
 
@@ -228,7 +229,7 @@ fn remove_network(tx: &mut Tx<'_>, dice: &mut Dice) -> Result<(), ControlError> 
     }
 }
 
-fn set_availability(tx: &mut Tx<'_>, dice: &mut Dice) -> Result<(), ControlError> {
+fn set_availability(tx: &mut Tx<'_>, group: &Group, dice: &mut Dice) -> Result<(), ControlError> {
     let nodes: Vec<Node> = tx.nodes().map(|n| Node::clone(n)).collect();
     let Some(mut node) = dice.pick(&nodes) else {
         return Ok(());
@@ -239,11 +240,21 @@ fn set_availability(tx: &mut Tx<'_>, dice: &mut Dice) -> Result<(), ControlError
         Availability::Drain,
     ];
     node.spec.availability = dice.pick(&choices).unwrap_or(Availability::Active);
-    control::update_node(
-        tx,
-        &node.id,
-        node.meta.version,
-        node.spec,
-        &Group::default(),
-    )
+    control::update_node(tx, &node.id, node.meta.version, node.spec, group)
+}
+
+/// Promotes or demotes a node. There are at most five managers: more are of no use.
+fn set_role(tx: &mut Tx<'_>, group: &Group, dice: &mut Dice) -> Result<(), ControlError> {
+    const MOST: usize = 5;
+    let nodes: Vec<Node> = tx.nodes().map(|n| Node::clone(n)).collect();
+    let managers = nodes.iter().filter(|n| n.spec.role == Role::Manager);
+    let may_promote = managers.count() < MOST;
+    let Some(mut node) = dice.pick(&nodes) else {
+        return Ok(());
+    };
+    node.spec.role = match node.spec.role {
+        Role::Worker if may_promote => Role::Manager,
+        Role::Worker | Role::Manager => Role::Worker,
+    };
+    control::update_node(tx, &node.id, node.meta.version, node.spec, group)
 }

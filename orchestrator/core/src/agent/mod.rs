@@ -22,6 +22,7 @@ mod tests;
 
 use crate::objects::Task;
 use crate::objects::task::{ContainerStatus, TaskOwner, TaskStatus};
+use crate::planted::{self, Fault};
 use crate::task_state::{DesiredState, TaskState};
 use crate::time::Timestamp;
 
@@ -162,6 +163,7 @@ fn forward(desired: DesiredState, status: &TaskStatus, container: Option<&Contai
                 Some(container),
             ),
         },
+        ContainerState::Ended { .. } if planted::is(Fault::RunAgain) => Step::Act(Action::Start),
         ContainerState::Ended {
             exit_code: 0,
             error,

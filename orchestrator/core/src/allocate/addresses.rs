@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use crate::control::ControlError;
 use crate::ids::NetworkId;
 use crate::network::Family;
-use crate::objects::Network;
+use crate::objects::{Network, Task};
+use crate::planted::{self, Fault};
 use crate::store::State;
 
 /// Why there is no address.
@@ -68,7 +69,9 @@ impl AddressBook {
         for vip in state.services().flat_map(|s| &s.endpoint.vips) {
             book.mark(&vip.network, vip.address.addr());
         }
-        for task in state.tasks().filter(|t| t.holds_addresses()) {
+        let reused = |task: &Task| planted::is(Fault::ReuseAddress) && !task.is_wanted();
+        let holding = state.tasks().filter(|t| t.holds_addresses() && !reused(t));
+        for task in holding {
             for attachment in &task.attachments {
                 for address in &attachment.addresses {
                     book.mark(&attachment.network, address.addr());

@@ -12,6 +12,7 @@ use super::ConsensusError;
 use super::exchange::{Committed, Effects, Input};
 use super::group::{Group, Heard};
 use super::store::{Adapter, Batch, LogStore};
+use crate::planted::{self, Fault};
 use crate::store::Entropy;
 
 /// Bytes of entries per message to a follower.
@@ -61,6 +62,9 @@ pub struct Member<L: LogStore> {
     /// A change of the members is in force, and the disk does not say yet that it is committed:
     /// a member that starts again would vote, and lead, by the members of before.
     unsaved: bool,
+    /// It leads a group that it is no member of any more: an earlier leader had proposed that. Raft
+    /// would let it go on, and refuse everything.
+    outside: bool,
     applied: (u64, u64),
     /// Term and role that the election time-out was drawn for.
     drawn_for: Option<(u64, StateRole)>,
@@ -98,6 +102,7 @@ impl<L: LogStore> Member<L> {
             members,
             heard: Heard::new(settings.election_tick),
             unsaved: false,
+            outside: false,
             applied,
             drawn_for: None,
         };
@@ -114,6 +119,11 @@ impl<L: LogStore> Member<L> {
     pub fn poll(&mut self) -> Result<Option<Effects>, ConsensusError> {
         if self.in_flight.is_some() {
             return Ok(None);
+        }
+        if std::mem::take(&mut self.outside) {
+            let raft = &mut self.raw.raft;
+            raft.become_follower(raft.term, raft::INVALID_ID);
+            self.draw_election_timeout();
         }
         while let Some(input) = self.waiting.pop_front() {
             self.step(input);
@@ -141,7 +151,10 @@ impl<L: LogStore> Member<L> {
                 let current = || self.raw.raft.hard_state();
                 batch.hard_state = Some(batch.hard_state.unwrap_or_else(current));
             }
-            let after = ready.take_persisted_messages();
+            let mut after = ready.take_persisted_messages();
+            if planted::is(Fault::AnswerBeforeSync) {
+                effects.send.append(&mut after);
+            }
             if batch.is_empty() {
                 self.advance(ready, after, &mut effects)?;
             } else {
@@ -167,7 +180,8 @@ impl<L: LogStore> Member<L> {
         Leadership {
             term: raft.term,
             leader: Some(raft.leader_id).filter(|id| *id != raft::INVALID_ID),
-            established: raft.state == StateRole::Leader && self.applied.1 == raft.term,
+            established: raft.state == StateRole::Leader
+                && (self.applied.1 == raft.term || planted::is(Fault::DecideTooEarly)),
         }
     }
 
@@ -345,6 +359,8 @@ impl<L: LogStore> Member<L> {
             let change = ConfChangeV2::parse_from_bytes(&entry.data).map_err(bad)?;
             self.raw.apply_conf_change(&change)?
         };
+        let raft = &self.raw.raft;
+        self.outside = raft.state == StateRole::Leader && !self.members.voters.contains(&raft.id);
         self.unsaved = true;
         Ok(())
     }

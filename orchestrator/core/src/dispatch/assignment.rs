@@ -9,6 +9,7 @@ use crate::ids::{NetworkId, NodeId, TaskId};
 use crate::network::{self, DesiredNetwork, Protocol};
 use crate::objects::node::Role;
 use crate::objects::{Network, Task};
+use crate::planted::{self, Fault};
 use crate::store::State;
 use crate::task_state::TaskState;
 
@@ -33,6 +34,9 @@ pub struct Assignment {
     /// What the node is trusted with.
     #[serde(default = "worker")]
     pub role: Role,
+    /// The member of the raft group that the managers know it as.
+    #[serde(default)]
+    pub member: Option<u64>,
 }
 
 /// Managers that do not say it yet have none beside them.
@@ -41,6 +45,13 @@ fn worker() -> Role {
 }
 
 impl Assignment {
+    /// Whether the managers do not know the node as this member of the raft group any more: it was
+    /// demoted and promoted again before it was told, and needs another place. What it was told
+    /// before `since`, the entry that gave it its place, does not count.
+    pub fn disowns(&self, member: u64, since: u64) -> bool {
+        self.role == Role::Manager && self.version >= since && self.member != Some(member)
+    }
+
     /// Whether both tell a node the same. Versions do not count: they change with every entry.
     pub fn same_content(&self, other: &Self) -> bool {
         let desired = |a: &Self| DesiredNetwork {
@@ -53,11 +64,16 @@ impl Assignment {
                 .iter()
                 .zip(&other.networks)
                 .all(|(a, b)| same_network(a, b));
-        self.tasks == other.tasks
+        let same_tasks = match planted::is(Fault::LoseChange) {
+            true => self.tasks.len() == other.tasks.len(),
+            false => self.tasks == other.tasks,
+        };
+        same_tasks
             && networks_equal
             && self.host_ports == other.host_ports
             && self.heartbeat_period == other.heartbeat_period
             && self.role == other.role
+            && self.member == other.member
             && desired(self) == desired(other)
     }
 }
@@ -70,7 +86,8 @@ fn same_network(a: &Network, b: &Network) -> bool {
 /// The assignment of `node`; `None` when there is no such node or no cluster.
 pub fn assignment(state: &State, node: &NodeId) -> Option<Assignment> {
     let cluster = state.cluster()?;
-    let role = state.node(node)?.serves_as();
+    let this = state.node(node)?;
+    let member = this.manager.as_ref().map(|manager| manager.raft_id);
     let tasks: Vec<Task> = state
         .tasks()
         .filter(|t| t.node.as_ref() == Some(node) && t.service().is_some())
@@ -99,7 +116,8 @@ pub fn assignment(state: &State, node: &NodeId) -> Option<Assignment> {
         networks,
         network: network::desired(state, node),
         heartbeat_period: cluster.spec.heartbeat_period,
-        role,
+        role: this.serves_as(),
+        member,
         tasks,
     })
 }

@@ -105,7 +105,7 @@ fn with_silent_host() -> (Led, crate::ids::ServiceId) {
     led.lead.broken(&node, "s", now);
     led.settle();
     for _ in 0..3 {
-        assert_eq!(led.asked, [node.clone()]);
+        assert_eq!(led.asked, std::slice::from_ref(&node));
         led.answer(false);
     }
     (led, id)
@@ -182,11 +182,15 @@ fn a_step_towards_another_group_is_taken_again_when_it_got_lost() {
     assert_eq!(led.reshaped, [add]);
     led.pass(Duration::from_millis(1));
     assert_eq!(led.reshaped, [add, add]);
-    // It is a member now, and there is nothing left to do.
+    // It learns now, and there is nothing left to do until it has caught up.
     led.group.learners.insert(22);
-    led.lead.group_changed();
     led.pass(STEP_PAUSE);
     assert_eq!(led.reshaped, [add, add]);
+    led.group.caught_up.insert(22);
+    led.group.active.insert(22);
+    led.settle();
+    let promote = Step::Change(MembershipChange::Promote(22));
+    assert_eq!(led.reshaped, [add, add, promote]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::update;
 use crate::objects::node::{Availability, NodeState};
 use crate::objects::task::{RestartCondition, RestartPolicy};
 use crate::objects::{Service, Task};
+use crate::planted::{self, Fault};
 use crate::reconcile::Alarm;
 use crate::store::{State, Tx};
 use crate::task_state::{DesiredState, TaskState};
@@ -118,7 +119,8 @@ fn attempts(policy: &RestartPolicy, task: &Task, slot: &Slot) -> u64 {
 /// that is down or gone.
 pub(super) fn start_waiting(tx: &mut Tx<'_>, slots: &mut Slots, alarm: &mut Alarm) {
     for slot in slots.0.values_mut() {
-        let blocked = slot.0.iter().any(|t| is_stopping(tx, t));
+        let stopping = slot.0.iter().any(|t| is_stopping(tx, t));
+        let blocked = stopping && !planted::is(Fault::StartBesideStopping);
         for index in 0..slot.0.len() {
             let task = &slot.0[index];
             if task.desired != DesiredState::Ready || task.status.state.is_terminal() {

@@ -133,6 +133,7 @@ mod tests {
             host_ports: Default::default(),
             heartbeat_period: Duration::from_secs(5),
             role: orch_core::objects::node::Role::Worker,
+            member: None,
         }
     }
 

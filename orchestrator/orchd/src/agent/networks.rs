@@ -265,6 +265,7 @@ mod tests {
             host_ports: Default::default(),
             heartbeat_period: Duration::from_secs(5),
             role: orch_core::objects::node::Role::Worker,
+            member: None,
         };
         let (_assign, assigned) = watch::channel(Some(Arc::new(assignment)));
         let (_networks, run) = keeper(engine, assigned);

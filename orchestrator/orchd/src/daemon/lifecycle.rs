@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use orch_core::control::{self, InitCluster};
+use orch_core::dispatch::Assignment;
 use orch_core::ids::{ClusterId, NodeId};
 use orch_core::objects::Network;
 use orch_core::objects::node::Role;
@@ -221,6 +222,7 @@ impl Owner {
         match news {
             News::Role(role) => self.change_role(role).await,
             News::Assignment(assignment) => {
+                self.keep_place(&assignment).await;
                 self.networks.send_replace(Arc::new(assignment.networks));
             }
             News::Managers(managers) => {
@@ -440,6 +442,23 @@ impl Owner {
     }
 
     /// Goes on with another role, for which there is a certificate now.
+    /// Sees to it that the managers and this one agree on which member of the raft group it is.
+    async fn keep_place(&mut self, assignment: &Assignment) {
+        let Some((running, stored)) = &mut self.running else {
+            return;
+        };
+        let managing = running.managing.as_ref();
+        if !managing.is_some_and(|m| assignment.disowns(m.member, m.since)) {
+            return;
+        }
+        tracing::warn!("this manager was demoted and promoted again: it takes another place");
+        self.membership.send_replace(Membership::Pending);
+        match running.take_another_place(&self.dir, stored).await {
+            Ok(()) => self.publish_member(),
+            Err(error) => self.restart_later(error.to_string()).await,
+        }
+    }
+
     async fn change_role(&mut self, role: Role) {
         let Some((mut running, mut stored)) = self.running.take() else {
             return;

@@ -26,6 +26,10 @@ use crate::rpc::{client, server};
 pub(super) struct Managing {
     /// The cluster's state and control.
     pub control: Control,
+    /// Its id in the raft group.
+    pub member: u64,
+    /// A version of the state in which it has that place, if it got it just now.
+    pub since: u64,
     stop: CancellationToken,
     tasks: TaskTracker,
     failures: mpsc::Sender<Failure>,
@@ -54,15 +58,18 @@ impl Managing {
         credentials: watch::Receiver<Arc<Credentials>>,
     ) -> Result<Self, LifecycleError> {
         let listener = bind(membership.listen).await?;
+        let mut since = 0;
         if !dir.raft().exists() {
             let known = Arc::clone(&credentials.borrow());
             let managers = membership.known_managers();
-            let raft_id = client::enroll(&known, &managers, membership.advertise).await?;
-            dir.enroll(raft_id)
+            let place = client::enroll(&known, &managers, membership.advertise).await?;
+            since = place.version;
+            dir.enroll(place.raft_id)
                 .map_err(|e| failed("cannot make the log of a manager", format!("{e:#}")))?;
         }
-        let (managing, inbox) =
+        let (mut managing, inbox) =
             Self::start(context, dir, membership.advertise, credentials.clone())?;
+        managing.since = since;
         managing.serve(listener, credentials, inbox);
         Ok(managing)
     }
@@ -85,6 +92,7 @@ impl Managing {
             address,
             credentials: credentials.clone(),
         };
+        let member_id = myself.id;
         let (told, addresses) = watch::channel(BTreeMap::new());
         let (carrier, inbox) = Carrier::new(myself, addresses, stop.clone());
         let tick = context.options.tick;
@@ -107,6 +115,8 @@ impl Managing {
         supervise(&tasks, &stop, failures.clone(), "the manager", deciding);
         let managing = Self {
             control: Control::new(handle, credentials),
+            member: member_id,
+            since: 0,
             stop,
             tasks,
             failures,

@@ -166,6 +166,19 @@ impl Running {
         }
     }
 
+    /// Goes on as a manager with an empty log and another place in the raft group.
+    pub async fn take_another_place(
+        &mut self,
+        dir: &StateDir,
+        membership: &StoredMembership,
+    ) -> Result<(), LifecycleError> {
+        if let Some(managing) = self.managing.take() {
+            managing.stop().await;
+        }
+        forget_raft(dir)?;
+        self.change_role(dir, membership).await
+    }
+
     /// The cluster's state and control, on managers.
     pub fn control(&self) -> Option<&Control> {
         self.managing.as_ref().map(|managing| &managing.control)

@@ -181,7 +181,8 @@ impl Leader {
                         return Err(ProposeError::Stopping);
                     }
                 }
-                Ok(()) = self.group.changed() => lead.group_changed(),
+                // It is looked at above.
+                Ok(()) = self.group.changed() => {}
                 // Cheap, and a heartbeat that waits for writes may come too late.
                 Some(event) = self.events.recv() => self.on_session(&mut lead, event),
                 Some(write) = self.writes.recv() => self.write(&mut lead, write).await?,

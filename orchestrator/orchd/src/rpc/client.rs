@@ -15,9 +15,10 @@ use orch_proto::ca_client::CaClient;
 use orch_proto::dispatcher_client::DispatcherClient;
 use orch_proto::managers_client::ManagersClient;
 use orch_proto::{
-    AcknowledgeRequest, AttachRequest, DetachRequest, EnrollRequest, HeartbeatRequest,
-    IssueCertificateRequest, IssueCertificateResponse, LeaveRequest, NameAttachmentRequest,
-    RenewCertificateRequest, ReportPortsRequest, ReportTasksRequest, SyncAttachmentsRequest,
+    AcknowledgeRequest, AttachRequest, DetachRequest, EnrollRequest, EnrollResponse,
+    HeartbeatRequest, IssueCertificateRequest, IssueCertificateResponse, LeaveRequest,
+    NameAttachmentRequest, RenewCertificateRequest, ReportPortsRequest, ReportTasksRequest,
+    SyncAttachmentsRequest,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -282,18 +283,26 @@ impl LeaderSearch {
     }
 }
 
-/// Asks for a place in the raft group, for a manager that serves the others at `address`; returns
-/// its id there.
+/// A place in the raft group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its id there.
+    pub raft_id: u64,
+    /// A version of the state in which it has that place.
+    pub version: u64,
+}
+
+/// Asks for a place in the raft group, for a manager that serves the others at `address`.
 pub async fn enroll(
     credentials: &Credentials,
     managers: &[SocketAddr],
     address: SocketAddr,
-) -> Result<u64, RpcError> {
+) -> Result<Place, RpcError> {
     let mut search = LeaderSearch::among(managers);
     loop {
         let manager = search.next()?;
         match enroll_at(manager, credentials, address).await {
-            Ok(raft_id) => return Ok(raft_id),
+            Ok(place) => return Ok(place),
             Err(error) => search.failed(manager, error).await?,
         }
     }
@@ -303,7 +312,7 @@ async fn enroll_at(
     manager: SocketAddr,
     credentials: &Credentials,
     address: SocketAddr,
-) -> Result<u64, RpcError> {
+) -> Result<Place, RpcError> {
     let request = EnrollRequest {
         address: address.to_string(),
     };
@@ -311,7 +320,8 @@ async fn enroll_at(
     let (channel, _) = connection::connect(&manager.to_string(), tls).await?;
     let mut client = ManagersClient::new(channel);
     let answer = in_time(async { Ok(client.enroll(request).await?) }).await?;
-    Ok(answer.into_inner().raft_id)
+    let EnrollResponse { raft_id, version } = answer.into_inner();
+    Ok(Place { raft_id, version })
 }
 
 /// The dispatcher behind a connection.

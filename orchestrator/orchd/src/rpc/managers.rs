@@ -129,7 +129,8 @@ impl managers_server::Managers for Managers {
             .await
             .map_err(wire::write_refused)?;
         tracing::info!(%node, raft_id, %address, "a manager enrolled");
-        Ok(Response::new(EnrollResponse { raft_id }))
+        let version = self.manager.state().version();
+        Ok(Response::new(EnrollResponse { raft_id, version }))
     }
 
     async fn control(

@@ -1,142 +1,179 @@
 //! What goes wrong, and how it is mended.
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
-use orch_core::consensus::Group;
-use orch_core::control;
-use orch_core::objects::node::Availability;
+use orch_core::objects::node::Role;
 
 use super::{Event, World};
 use crate::sim::Violation;
+use crate::sim::intent::Intent;
 
-impl World {
+/// Virtual time in which what is on its way arrives.
+const CALMING: Duration = Duration::from_secs(2);
+
+impl World<'_> {
     pub(super) fn fault(&mut self) -> Result<(), Violation> {
         if self.quiet {
             return Ok(());
         }
-        let next = self.now + self.dice.millis(1000..=25_000);
+        let next = self.now + self.dice.millis(1000..=15_000);
         self.queue.at(next, Event::Fault);
-        let index = self.dice.number(0..=self.hosts.len() as u64 - 1) as usize;
+        let index = self.any_host();
         let back = self.now + self.dice.millis(100..=60_000);
-        match self.dice.number(0..=9) {
+        match self.dice.number(0..=14) {
             0..=3 if self.hosts[index].linked => {
-                self.cut(index);
+                self.hosts[index].linked = false;
+                self.miss_cut_sessions();
                 self.queue.at(back, Event::Heal(index));
             }
             4..=5 if self.hosts[index].alive => {
-                self.hosts[index].kill_daemon();
-                self.break_session(index, self.hosts[index].session);
+                self.kill_daemon(index)?;
                 self.queue.at(back, Event::Start(index));
             }
             6 if self.hosts[index].alive => {
-                self.hosts[index].crash();
-                self.miss(index);
+                self.crash(index)?;
                 self.queue.at(back, Event::Start(index));
             }
-            7 => self.restart_manager()?,
-            8 if index != 0 && !self.hosts[index].gone => self.replace_host(index)?,
+            7 => self.replace_host(index),
+            8..=9 => self.cut_one_way(index, back),
+            10..=11 => self.kill_leader()?,
+            12 => self.pause_manager(),
+            13 => self.slow_disk(),
             _ => {}
         }
         Ok(())
     }
 
-    fn cut(&mut self, index: usize) {
-        self.hosts[index].linked = false;
-        self.miss(index);
+    fn kill_daemon(&mut self, index: usize) -> Result<(), Violation> {
+        let noticed = Duration::ZERO;
+        self.hosts[index].alive = false;
+        self.miss(index, noticed);
+        self.hosts[index].kill_daemon();
+        match self.manager_on(index) {
+            Some(manager) => self.kill_manager(manager),
+            None => Ok(()),
+        }
     }
 
-    /// A connection without its other end is noticed a little later.
-    fn miss(&mut self, index: usize) {
-        let noticed = self.now + self.dice.millis(500..=1100);
-        let session = self.hosts[index].session;
-        self.queue.at(noticed, Event::Break(index, session));
+    fn crash(&mut self, index: usize) -> Result<(), Violation> {
+        let noticed = self.dice.millis(500..=1100);
+        self.hosts[index].alive = false;
+        self.miss(index, noticed);
+        self.hosts[index].crash();
+        match self.manager_on(index) {
+            Some(manager) => self.kill_manager(manager),
+            None => Ok(()),
+        }
     }
 
-    pub(super) fn heal(&mut self, index: usize) -> Result<(), Violation> {
+    /// Nothing passes from one host to another, while the other way is fine.
+    fn cut_one_way(&mut self, from: usize, back: orch_core::time::Timestamp) {
+        let to = self.any_host();
+        if from != to && self.cuts.insert((from, to)) {
+            self.miss_cut_sessions();
+            self.queue.at(back, Event::Reconnect(from, to));
+        }
+    }
+
+    fn kill_leader(&mut self) -> Result<(), Violation> {
+        let leader = self.managers.iter().position(|manager| {
+            let process = manager.process.as_ref();
+            process.is_some_and(|process| process.leads())
+        });
+        if let Some(leader) = leader {
+            let host = self.managers[leader].host;
+            let back = self.now + self.dice.millis(100..=20_000);
+            self.kill_daemon(host)?;
+            self.queue.at(back, Event::Start(host));
+        }
+        Ok(())
+    }
+
+    fn pause_manager(&mut self) {
+        let index = self.dice.number(0..=self.managers.len() as u64 - 1) as usize;
+        let until = self.now + self.dice.millis(500..=20_000);
+        self.managers[index].paused_until = Some(until);
+    }
+
+    fn slow_disk(&mut self) {
+        let index = self.dice.number(0..=self.managers.len() as u64 - 1) as usize;
+        self.managers[index].slow = !self.managers[index].slow;
+    }
+
+    pub(super) fn heal(&mut self, index: usize) {
         if !self.hosts[index].linked {
             self.hosts[index].linked = true;
             self.register_soon(index);
         }
-        Ok(())
     }
 
+    /// A host's daemon starts again, with what runs in it.
     pub(super) fn start(&mut self, index: usize) -> Result<(), Violation> {
-        if !self.hosts[index].alive && !self.hosts[index].gone {
+        if self.hosts[index].gone {
+            return Ok(());
+        }
+        if !self.hosts[index].alive {
             self.hosts[index].alive = true;
             self.hosts[index].powered = true;
             self.register_soon(index);
         }
-        Ok(())
-    }
-
-    pub(super) fn restart_manager(&mut self) -> Result<(), Violation> {
-        self.manager.restart(self.now)?;
-        for index in 0..self.hosts.len() {
-            if self.hosts[index].alive {
-                self.register_soon(index);
-            }
+        match self.manager_on(index) {
+            Some(manager) => self.start_manager(manager),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// A host leaves for good, its containers with it, and another one joins in its place.
-    pub(super) fn replace_host(&mut self, index: usize) -> Result<(), Violation> {
-        let host = &mut self.hosts[index];
-        host.crash();
-        host.gone = true;
-        let id = host.id.clone();
-        self.manager.sessions.closed(&id);
-        self.must("remove a node", |tx| control::remove_node(tx, &id, true))?;
-        self.admit()
+    /// A worker leaves for good, its containers with it, and another host joins in its place.
+    fn replace_host(&mut self, index: usize) {
+        let host = &self.hosts[index];
+        let node = self.ledger.state.node(&host.id);
+        let is_worker = node
+            .is_some_and(|node| node.spec.role == Role::Worker && node.serves_as() == Role::Worker);
+        if index == 0 || host.gone || !is_worker {
+            return;
+        }
+        let remove = Intent::RemoveNode {
+            node: host.id.clone(),
+            host: index,
+        };
+        self.submit(remove, index);
     }
 
-    /// The unrest is over: what is broken is mended, and stays so. One host may stay cut off
+    /// The unrest is over: what is broken is mended, and stays so. One worker may stay cut off
     /// for now; the others must do without it.
     pub(super) fn calm(&mut self) -> Result<Option<usize>, Violation> {
         self.quiet = true;
+        self.cuts.clear();
         for index in 0..self.hosts.len() {
-            self.heal(index)?;
+            self.heal(index);
             self.start(index)?;
         }
-        let present: Vec<usize> = (1..self.hosts.len())
-            .filter(|index| !self.hosts[*index].gone)
+        for manager in &mut self.managers {
+            manager.paused_until = None;
+        }
+        let workers: Vec<usize> = (1..self.hosts.len())
+            .filter(|index| {
+                let node = self.ledger.state.node(&self.hosts[*index].id);
+                let worker = node.is_some_and(|node| node.spec.role == Role::Worker);
+                worker && !self.hosts[*index].gone && self.manager_on(*index).is_none()
+            })
             .collect();
-        let cut_off = self.dice.pick(&present).filter(|_| self.dice.percent(30));
+        let cut_off = self.dice.pick(&workers).filter(|_| self.dice.percent(30));
         if let Some(index) = cut_off {
-            self.cut(index);
+            self.hosts[index].linked = false;
+            self.miss_cut_sessions();
         }
-        let nodes: Vec<_> = self.manager.state.nodes().map(|n| n.id.clone()).collect();
-        for id in nodes {
-            self.must("activate a node", |tx| {
-                let Some(node) = tx.node(&id) else {
-                    return Ok(());
-                };
-                let (version, mut spec) = (node.meta.version, node.spec.clone());
-                spec.availability = Availability::Active;
-                control::update_node(tx, &id, version, spec, &Group::default())
-            })?;
-        }
+        // After what users asked for last.
+        let soon = self.now + CALMING;
+        self.queue
+            .at(soon, Event::Submit(Intent::ActivateAll, 0, soon));
         Ok(cut_off)
     }
 
-    pub(super) fn remove_everything(&mut self) -> Result<(), Violation> {
-        let services: Vec<_> = self
-            .manager
-            .state
-            .services()
-            .map(|s| s.id.clone())
-            .collect();
-        for id in services {
-            self.must("remove a service", |tx| control::remove_service(tx, &id))?;
+    pub(super) fn remove_everything(&mut self) {
+        for host in &mut self.hosts {
+            host.endpoints.clear();
         }
-        for index in 0..self.hosts.len() {
-            self.hosts[index].endpoints.clear();
-            let node = self.hosts[index].id.clone();
-            self.must("detach all", |tx| {
-                control::sync_attachments(tx, &node, &BTreeSet::new());
-                Ok(())
-            })?;
-        }
-        Ok(())
+        self.submit(Intent::RemoveEverything, 0);
     }
 }

@@ -1,44 +1,78 @@
 //! What reaches the hosts: assignments, and what their engines do.
 
 use orch_core::agent::Action;
-use orch_core::dispatch::{Assignment, TaskReport};
+use orch_core::dispatch::Assignment;
 use orch_core::ids::TaskId;
+use orch_core::objects::node::Role;
 
 use super::{Event, World};
+use crate::sim::Violation;
 use crate::sim::host::Wish;
+use crate::sim::manager::Manager;
 
-impl World {
-    pub(super) fn register_soon(&mut self, index: usize) {
-        let host = &mut self.hosts[index];
-        // A registration ends whatever an earlier session still had under way.
-        host.session += 1;
-        let event = Event::Register(index, host.session);
-        let delay = self.dice.millis(10..=2000);
-        self.queue.at(self.now + delay, event);
-    }
-
-    pub(super) fn assign(&mut self, index: usize, session: u64, assignment: Assignment) {
+impl World<'_> {
+    pub(super) fn assign(
+        &mut self,
+        index: usize,
+        session: u64,
+        assignment: Assignment,
+    ) -> Result<(), Violation> {
         let host = &mut self.hosts[index];
         if host.session == session && host.reachable() {
             let wishes = host.assign(assignment);
             self.grant(index, wishes);
+            self.follow_role(index)?;
         }
+        Ok(())
     }
 
-    pub(super) fn acted(&mut self, index: usize, daemon: u64, task: &TaskId, action: Action) {
+    /// A host becomes a manager, or is one no more.
+    fn follow_role(&mut self, index: usize) -> Result<(), Violation> {
+        let host = &mut self.hosts[index];
+        let manages = self
+            .managers
+            .iter()
+            .position(|m| m.host == index && !m.gone);
+        match (host.role(), manages) {
+            (Some(Role::Manager), None) if !host.enrolling => {
+                host.enrolling = true;
+                let soon = self.now + self.dice.millis(50..=500);
+                self.queue.at(soon, Event::Enroll(index));
+            }
+            (Some(Role::Worker), Some(manager)) => self.retire_manager(manager)?,
+            (Some(Role::Manager), Some(manager)) => {
+                let Manager { id, since, .. } = self.managers[manager];
+                if self.hosts[index].is_disowned(id, since) {
+                    self.retire_manager(manager)?;
+                    self.queue.at(self.now, Event::Enroll(index));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn acted(
+        &mut self,
+        index: usize,
+        daemon: u64,
+        task: &TaskId,
+        action: Action,
+    ) -> Result<(), Violation> {
         let host = &mut self.hosts[index];
         if !host.alive || host.daemon != daemon {
-            return;
+            return Ok(());
         }
         let may_fail = matches!(action, Action::Prepare | Action::Start);
         let fails = !self.quiet && may_fail && self.dice.percent(8);
-        let wishes = host.acted(task, action, !fails);
+        let wishes = host.acted(task, action, !fails)?;
         if action == Action::Start && !fails && !self.quiet && self.dice.percent(25) {
             let code = if self.dice.percent(50) { 0 } else { 1 };
             let end = self.now + self.dice.millis(100..=30_000);
             self.queue.at(end, Event::Exit(index, task.clone(), code));
         }
         self.grant(index, wishes);
+        Ok(())
     }
 
     pub(super) fn exit(&mut self, index: usize, task: &TaskId, code: i64) {
@@ -65,16 +99,6 @@ impl World {
                         .at(self.now + delay, Event::Acted(index, daemon, task, action));
                 }
             }
-        }
-    }
-
-    /// Reports overtake each other; those under way when a link breaks are lost, and sent again
-    /// by the next registration.
-    pub(super) fn send_reports(&mut self, index: usize, reports: Vec<TaskReport>) {
-        if self.hosts[index].reachable() && !reports.is_empty() {
-            let delay = self.dice.millis(1..=300);
-            self.queue
-                .at(self.now + delay, Event::Report(index, reports));
         }
     }
 }

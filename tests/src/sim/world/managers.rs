@@ -1,186 +1,342 @@
-//! What reaches the manager: users, reports, sessions, its own alarms.
+//! The managers' processes: their lives, their messages, their disks.
 
 use std::time::Duration;
 
-use orch_core::control::{self, AttachRequest};
-use orch_core::dispatch::{Finding, TaskReport};
-use orch_core::ids::{NetworkId, NodeId};
-use orch_core::network::Family;
+use orch_core::consensus::{Batch, Input, Message, MessageType};
+use orch_core::ids::NodeId;
+use orch_core::store::State;
 
-use super::{Event, World, description};
-use crate::sim::manager::PATIENCE;
-use crate::sim::{Violation, ensure, user};
+use super::{Event, ForManager, TELL_DELAY, World};
+use crate::sim::Violation;
+use crate::sim::disk::Disk;
+use crate::sim::intent::{Intent, Outcome};
+use crate::sim::manager::Manager;
+use crate::sim::process::{Effect, Process, TICK, carried};
 
-/// How often the manager looks who is overdue.
-const LOOK: Duration = Duration::from_millis(100);
-
-impl World {
-    pub(super) fn user(&mut self) -> Result<(), Violation> {
-        if self.quiet {
-            return Ok(());
-        }
-        if self.dice.percent(15) {
-            self.attach_or_detach()?;
-        } else {
-            let dice = &mut self.dice;
-            // Refusals are part of the game: they must leave no trace, which `write` sees to.
-            let refused = self
-                .manager
-                .write(self.now, |tx| user::act(tx, dice))?
-                .is_err();
-            let pause = if refused { 10..=500 } else { 10..=8000 };
-            let next = self.now + self.dice.millis(pause);
-            self.queue.at(next, Event::User);
-            return self.settle();
-        }
-        let next = self.now + self.dice.millis(10..=2000);
-        self.queue.at(next, Event::User);
-        self.settle()
+impl World<'_> {
+    /// The first member of the group.
+    pub(super) fn found_manager(&mut self, id: u64) -> Result<(), Violation> {
+        let disk = Disk::founded(id, empty_state()?);
+        self.add_manager(id, 0, 0, disk)
     }
 
-    pub(super) fn attach_or_detach(&mut self) -> Result<(), Violation> {
-        let index = self.dice.number(0..=self.hosts.len() as u64 - 1) as usize;
-        let node = self.hosts[index].id.clone();
-        let endpoints: Vec<String> = self.hosts[index].endpoints.iter().cloned().collect();
-        if !self.hosts[index].reachable() {
+    /// A member that is to join, on a host.
+    pub(super) fn join_manager(
+        &mut self,
+        id: u64,
+        since: u64,
+        host: usize,
+    ) -> Result<(), Violation> {
+        let disk = Disk::blank(empty_state()?);
+        self.add_manager(id, since, host, disk)
+    }
+
+    fn add_manager(
+        &mut self,
+        id: u64,
+        since: u64,
+        host: usize,
+        disk: Disk,
+    ) -> Result<(), Violation> {
+        let drift = self.dice.number(95..=105) as u32;
+        self.managers.push(Manager {
+            id,
+            since,
+            host,
+            disk,
+            process: None,
+            life: 0,
+            unsynced: None,
+            paused_until: None,
+            slow: false,
+            gone: false,
+            tick: TICK * drift / 100,
+            late: self.dice.millis(0..=500),
+            telling: false,
+        });
+        self.start_manager(self.managers.len() - 1)
+    }
+
+    pub(super) fn start_manager(&mut self, index: usize) -> Result<(), Violation> {
+        let seed = self.dice.number(0..=u64::MAX);
+        let manager = &mut self.managers[index];
+        if manager.gone || manager.process.is_some() {
             return Ok(());
         }
-        if self.dice.percent(50)
-            && let Some(endpoint) = self.dice.pick(&endpoints)
-        {
-            self.hosts[index].endpoints.remove(&endpoint);
-            let done = self.manager.write(self.now, |tx| {
-                control::detach(tx, &node, &endpoint);
-                Ok(())
-            })?;
-            ensure!(done.is_ok(), "detach failed");
+        manager.life += 1;
+        self.trace
+            .note(self.now, &format!("manager {index} starts"));
+        manager.process = Some(Process::start(manager.id, manager.disk.clone(), seed)?);
+        manager.telling = false;
+        let life = manager.life;
+        self.for_manager(index, life, Duration::ZERO, ForManager::Tick);
+        Ok(())
+    }
+
+    /// Its process is gone with all that was in memory. What was on its way to the disk may have
+    /// got there.
+    pub(super) fn kill_manager(&mut self, index: usize) -> Result<(), Violation> {
+        let written = self.dice.percent(50);
+        self.trace.note(self.now, &format!("manager {index} ends"));
+        let manager = &mut self.managers[index];
+        let Some(process) = manager.process.take() else {
             return Ok(());
+        };
+        if let Some(batch) = manager.unsynced.take().filter(|_| written) {
+            manager.disk.write(&batch);
         }
-        let networks: Vec<NetworkId> = self
-            .manager
-            .state
-            .networks()
-            .map(|n| n.id.clone())
-            .collect();
-        let Some(network) = self.dice.pick(&networks) else {
-            return Ok(());
-        };
-        let endpoint = format!("endpoint{}", self.next_endpoint);
-        self.next_endpoint += 1;
-        let request = AttachRequest {
-            endpoint: endpoint.clone(),
-            network,
-            address: None,
-            family: self.dice.pick(&Family::ALL).unwrap_or_default(),
-        };
-        let again = request.clone();
-        let first = self
-            .manager
-            .write(self.now, |tx| control::attach(tx, &node, request))?;
-        if let Ok(task) = first {
-            let second = self
-                .manager
-                .write(self.now, |tx| control::attach(tx, &node, again))?;
-            ensure!(
-                second.is_ok_and(|t| t.id == task.id),
-                "attaching twice gives two tasks"
-            );
-            self.hosts[index].endpoints.insert(endpoint);
+        manager.paused_until = None;
+        let life = manager.life;
+        self.end_sessions(index, life);
+        for intent in process.end() {
+            self.done(index, life, intent, Outcome::Unknown)?;
         }
         Ok(())
     }
 
-    /// The manager has missed the host's session for long enough, if it is still the same one.
-    pub(super) fn break_session(&mut self, index: usize, session: u64) {
-        let host = &self.hosts[index];
-        if host.session == session && !host.reachable() {
-            self.manager.broken(self.now, &host.id);
-        }
+    /// It was demoted: its log is of no use to anybody.
+    pub(super) fn retire_manager(&mut self, index: usize) -> Result<(), Violation> {
+        self.managers[index].gone = true;
+        self.kill_manager(index)
     }
 
-    pub(super) fn look(&mut self) -> Result<(), Violation> {
-        self.queue.at(self.now + LOOK, Event::Look);
-        let due = self.manager.due(self.now);
-        for node in due.ask {
-            let answers = self.hosts.iter().any(|h| h.id == node && h.answers());
-            let delay = match answers {
-                true => self.dice.millis(1..=100),
-                false => PATIENCE.answer(),
+    /// The manager that lives on a host.
+    pub(super) fn manager_on(&self, host: usize) -> Option<usize> {
+        self.managers.iter().position(|m| m.host == host && !m.gone)
+    }
+
+    pub(super) fn for_manager(
+        &mut self,
+        index: usize,
+        life: u64,
+        delay: Duration,
+        what: ForManager,
+    ) {
+        let event = Event::Manager(index, life, what);
+        self.queue.at(self.now + delay, event);
+    }
+
+    pub(super) fn manager_event(
+        &mut self,
+        index: usize,
+        life: u64,
+        what: ForManager,
+    ) -> Result<(), Violation> {
+        let manager = &mut self.managers[index];
+        if !manager.lives(life) {
+            if let ForManager::Write(intent) = what {
+                self.done(index, life, intent, Outcome::NotLeader)?;
+            }
+            return Ok(());
+        }
+        // What waited for a process that was stopped; users have given it up.
+        if self.quiet && matches!(what, ForManager::Write(Intent::User)) {
+            return Ok(());
+        }
+        if let Some(until) = manager.paused_until {
+            if until > self.now {
+                self.queue.at(until, Event::Manager(index, life, what));
+                return Ok(());
+            }
+            manager.paused_until = None;
+        }
+        let (now, tick) = (manager.moment(self.now), manager.tick);
+        let Some(process) = &mut manager.process else {
+            return Ok(());
+        };
+        let mut out = Vec::new();
+        match what {
+            ForManager::Tick => {
+                process.tick();
+                self.for_manager(index, life, tick, ForManager::Tick);
+            }
+            ForManager::Message(message) => process.input(Input::Receive(message)),
+            ForManager::Unreachable(id) => process.input(Input::Unreachable(id)),
+            ForManager::SnapshotSent { to, arrived } => {
+                process.input(Input::SnapshotSent { to, arrived });
+            }
+            ForManager::Persisted(batch) => {
+                manager.unsynced = None;
+                manager.disk.write(&batch);
+                process.persisted(&mut out)?;
+            }
+            ForManager::Write(intent) => process.submit(intent),
+            ForManager::Tell => self.tell(index),
+            ForManager::Broken(node, session) => process.broken(&node, session, now),
+            ForManager::Asked(node, answered) => process.asked(node, answered, now),
+        }
+        self.work(index, out)
+    }
+
+    /// Lets a process do what it can, and carries its effects out.
+    pub(super) fn work(&mut self, index: usize, mut out: Vec<Effect>) -> Result<(), Violation> {
+        let manager = &mut self.managers[index];
+        let now = manager.moment(self.now);
+        if let Some(process) = &mut manager.process {
+            process.work(now, &mut self.dice, &mut out)?;
+        }
+        let life = manager.life;
+        for effect in out {
+            if !self.managers[index].lives(life) {
+                break;
+            }
+            self.carry_out(index, life, effect)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, index: usize, life: u64, effect: Effect) -> Result<(), Violation> {
+        match effect {
+            Effect::Send(message) => self.send(index, life, &message)?,
+            Effect::Persist(batch) => self.persist(index, life, batch)?,
+            Effect::Applied {
+                index: at,
+                term,
+                data,
+            } => {
+                self.ledger.applied(self.now, at, term, &data)?;
+                self.tell_soon(index, life);
+                self.running_addresses_are_unique()?;
+            }
+            Effect::Restored(at) => {
+                if let Some(process) = &self.managers[index].process {
+                    self.ledger.restored(at, &process.state)?;
+                }
+            }
+            Effect::Ask(nodes) => {
+                let asker = self.managers[index].host;
+                for (node, address) in nodes {
+                    self.ask(index, life, asker, node, address.is_some());
+                }
+            }
+            Effect::Done(intent, outcome, data) => {
+                if let Some(data) = data {
+                    self.ledger.acknowledge(&data)?;
+                }
+                self.done(index, life, intent, outcome)?;
+            }
+            Effect::Leads(term) => {
+                let id = self.managers[index].id;
+                self.trace
+                    .note(self.now, &format!("manager {index} leads term {term}"));
+                self.ledger.leads(term, id)?;
+            }
+            Effect::Follows => self.end_sessions(index, life),
+            Effect::Read(tag) => self.answer(index, tag)?,
+        }
+        Ok(())
+    }
+
+    /// Messages are late, overtake each other, get lost, and come twice.
+    fn send(&mut self, index: usize, life: u64, message: &Message) -> Result<(), Violation> {
+        let message = carried(message)?;
+        let to = message.to;
+        let is_snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
+        let sender = self.managers[index].host;
+        let receiver = self.managers.iter().position(|m| m.id == to && !m.gone);
+        let connected = receiver.filter(|r| {
+            let manager = &self.managers[*r];
+            manager.process.is_some() && self.talk(sender, manager.host)
+        });
+        let lost = !self.quiet && self.dice.percent(1);
+        let Some(receiver) = connected.filter(|_| !lost) else {
+            let soon = self.dice.millis(1..=50);
+            if is_snapshot {
+                let failed = ForManager::SnapshotSent { to, arrived: false };
+                self.for_manager(index, life, soon, failed);
+            }
+            if connected.is_none() {
+                self.for_manager(index, life, soon, ForManager::Unreachable(to));
+            }
+            return Ok(());
+        };
+        let receiver_life = self.managers[receiver].life;
+        let copies = if !self.quiet && self.dice.percent(1) {
+            2
+        } else {
+            1
+        };
+        for _ in 0..copies {
+            let delay = match !self.quiet && self.dice.percent(3) {
+                true => self.dice.millis(5..=400),
+                false => self.dice.millis(1..=5),
             };
-            self.queue.at(self.now + delay, Event::Asked(node, answers));
-        }
-        for (node, finding) in due.down {
-            self.record(&node, finding)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn asked(&mut self, node: &NodeId, answered: bool) -> Result<(), Violation> {
-        match self.manager.sessions.asked(node, answered, self.now) {
-            Some(finding) => self.record(node, finding),
-            None => Ok(()),
-        }
-    }
-
-    fn record(&mut self, node: &NodeId, finding: Finding) -> Result<(), Violation> {
-        self.must("record the health of a node", |tx| {
-            control::record_finding(tx, node, finding);
-            Ok(())
-        })
-    }
-
-    pub(super) fn wake(&mut self) -> Result<(), Violation> {
-        if self.manager.wake_at.is_some_and(|at| at <= self.now) {
-            self.manager.reconcile(self.now)?;
-            self.settle()?;
+            let arrived = ForManager::Message(Box::new(message.clone()));
+            self.for_manager(receiver, receiver_life, delay, arrived);
+            if is_snapshot {
+                let sent = ForManager::SnapshotSent { to, arrived: true };
+                self.for_manager(index, life, delay, sent);
+            }
         }
         Ok(())
     }
 
-    pub(super) fn report(&mut self, host: usize, reports: &[TaskReport]) -> Result<(), Violation> {
-        if !self.hosts[host].linked {
+    /// A disk takes its time, and may fail: then the process ends, as it must.
+    fn persist(&mut self, index: usize, life: u64, batch: Batch) -> Result<(), Violation> {
+        self.managers[index].unsynced = Some(batch.clone());
+        if !self.quiet && self.dice.number(0..=999) == 0 {
+            self.kill_manager(index)?;
+            let back = self.dice.millis(500..=5000);
+            self.queue
+                .at(self.now + back, Event::Start(self.managers[index].host));
             return Ok(());
         }
-        let node = self.hosts[host].id.clone();
-        self.must("take reports", |tx| {
-            control::report_tasks(tx, &node, reports);
-            Ok(())
-        })
-    }
-
-    pub(super) fn register(&mut self, index: usize, session: u64) -> Result<(), Violation> {
-        let host = &mut self.hosts[index];
-        if host.session != session
-            || !host.reachable()
-            || self.manager.state.node(&host.id).is_none()
-        {
-            return Ok(());
-        }
-        let (id, address) = (host.id.clone(), host.address);
-        let (endpoints, reports) = (host.endpoints.clone(), host.register());
-        self.manager.opened(self.now, &id);
-        self.must("open a session", |tx| {
-            control::open_session(tx, &id, description(address), address)?;
-            control::sync_attachments(tx, &id, &endpoints);
-            Ok(())
-        })?;
-        self.send_reports(index, reports);
-        let beat = self.now + self.dice.millis(4000..=5000);
-        self.queue.at(beat, Event::Heartbeat(index, session));
+        let delay = match self.managers[index].slow && !self.quiet {
+            true => self.dice.millis(100..=1500),
+            false => self.dice.millis(1..=8),
+        };
+        self.for_manager(index, life, delay, ForManager::Persisted(batch));
         Ok(())
     }
 
-    pub(super) fn heartbeat(&mut self, index: usize, session: u64) -> Result<(), Violation> {
-        let host = &self.hosts[index];
-        if host.session != session || !host.reachable() {
-            return Ok(());
-        }
-        if self.manager.sessions.beat(&host.id, self.now) {
-            let beat = self.now + self.dice.millis(4000..=5000);
-            self.queue.at(beat, Event::Heartbeat(index, session));
-        } else {
-            self.register_soon(index);
-        }
-        Ok(())
+    fn ask(&mut self, index: usize, life: u64, asker: usize, node: NodeId, known: bool) {
+        let host = self.host_of(&node);
+        let answers = host.is_some_and(|host| self.hosts[host].answers() && self.talk(asker, host));
+        let manager = &self.managers[index];
+        let patience = manager.process.as_ref().map_or(TICK, Process::answer_time);
+        let delay = match answers {
+            true => self.dice.millis(1..=100),
+            false => patience,
+        };
+        // Who cannot be asked is not given up for that.
+        let asked = ForManager::Asked(node, answers || !known);
+        self.for_manager(index, life, delay, asked);
     }
+
+    fn tell_soon(&mut self, index: usize, life: u64) {
+        let manager = &mut self.managers[index];
+        let leads = manager.process.as_ref().is_some_and(Process::leads);
+        if leads && !manager.telling {
+            manager.telling = true;
+            self.for_manager(index, life, TELL_DELAY, ForManager::Tell);
+        }
+    }
+
+    fn tell(&mut self, index: usize) {
+        self.managers[index].telling = false;
+        let host = self.managers[index].host;
+        let Some(process) = &mut self.managers[index].process else {
+            return;
+        };
+        for (node, session, assignment) in process.news() {
+            let Some(to) = self.host_of(&node).filter(|to| self.talk(host, *to)) else {
+                continue;
+            };
+            let delay = self.dice.millis(1..=150);
+            let event = Event::Assign(to, session, Box::new(assignment));
+            self.queue.at(self.now + delay, event);
+        }
+    }
+
+    /// A node that registered is told everything.
+    pub(super) fn feed(&mut self, index: usize, life: u64, node: &NodeId, session: u64) {
+        if let Some(process) = &mut self.managers[index].process {
+            process.feed(node, session);
+        }
+        self.tell_soon(index, life);
+    }
+}
+
+fn empty_state() -> Result<Vec<u8>, Violation> {
+    rmp_serde::to_vec_named(&State::default()).map_err(|e| Violation(format!("encode: {e}")))
 }

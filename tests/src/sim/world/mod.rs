@@ -1,45 +1,81 @@
-//! The world of one run: hosts, links, daemons, users and the order of events.
+//! The world of one run: hosts, managers, links, users and the order of events.
 
 mod faults;
 mod hosts;
 mod managers;
+mod sessions;
+mod trace;
+mod writes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use orch_core::agent::Action;
-use orch_core::control::{self, ControlError, InitCluster};
-use orch_core::dispatch::{Assignment, TaskReport};
+use orch_core::consensus::{Batch, Message};
+use orch_core::control::InitCluster;
+use orch_core::dispatch::Assignment;
 use orch_core::ids::{ClusterId, NodeId, TaskId};
 use orch_core::objects::ClusterSpec;
-use orch_core::objects::cluster::{JoinTokens, RootCa};
-use orch_core::objects::node::{Availability, NodeDescription, Role};
-use orch_core::store::{Entropy, Tx};
+use orch_core::objects::cluster::{JoinTokens, RaftSettings, RootCa};
+use orch_core::objects::node::Availability;
+use orch_core::store::State;
 use orch_core::time::Timestamp;
 
 use super::dice::Dice;
 use super::host::Host;
-use super::manager::{HEARTBEAT, Manager};
+use super::intent::{Intent, description};
+use super::ledger::Ledger;
+use super::manager::Manager;
 use super::queue::Queue;
 use super::{Violation, ensure, finally};
+use trace::Trace;
 
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Changes within this time are told together.
 const TELL_DELAY: Duration = Duration::from_millis(100);
 /// Virtual time in which anything may happen.
 const UNREST: Duration = Duration::from_secs(180);
+/// Virtual time in which a cluster is founded, and others join it.
+const FOUNDING: Duration = Duration::from_secs(3);
 /// Virtual time after which a cluster that is left alone must be at rest.
 const REST_LIMIT: Duration = Duration::from_secs(600);
 /// How often it is looked whether it is.
 const REST_CHECK: Duration = Duration::from_secs(5);
+
+/// What a run is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Everything by chance follows from it.
+    pub seed: u64,
+    /// Virtual time in which anything may happen.
+    pub unrest: Duration,
+    /// So many of the last events are told with a violation.
+    pub trace: usize,
+}
+
+impl Options {
+    /// An ordinary run.
+    pub fn of_seed(seed: u64) -> Self {
+        Self {
+            seed,
+            unrest: UNREST,
+            trace: 0,
+        }
+    }
+}
 
 /// What a run came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
     /// Entries in the log.
     pub entries: u64,
-    /// Hash over all of them and their times.
+    /// Hash over all of them and the moments at which they were applied first.
     pub log_hash: u64,
+    /// Terms that somebody led.
+    pub terms: usize,
+    /// Managers that there ever were.
+    pub managers: usize,
 }
 
 #[derive(Debug)]
@@ -48,95 +84,143 @@ enum Event {
     User,
     /// Something goes wrong somewhere.
     Fault,
+    /// Somebody reads at some manager.
+    Read,
     /// A host's link comes back.
     Heal(usize),
+    /// One direction between two hosts comes back.
+    Reconnect(usize, usize),
     /// A host's daemon starts again.
     Start(usize),
-    /// A host registers with the manager.
+    /// Something for a manager's process in one of its lives.
+    Manager(usize, u64, ForManager),
+    /// A write looks for the leader, from a host, for so long.
+    Submit(Intent, usize, Timestamp),
+    /// A host registers with the leader.
     Register(usize, u64),
     Heartbeat(usize, u64),
-    /// The manager misses a session of a host.
-    Break(usize, u64),
-    /// The manager looks for nodes that are overdue.
-    Look,
-    /// A host that was asked has answered, or not in time.
-    Asked(NodeId, bool),
-    /// The manager asked to be woken.
-    Wake,
-    /// The manager tells the nodes what is new.
-    Tell,
+    /// A host that is to be a manager asks to be one.
+    Enroll(usize),
     Assign(usize, u64, Box<Assignment>),
-    Report(usize, Vec<TaskReport>),
     Acted(usize, u64, TaskId, Action),
     Exit(usize, TaskId, i64),
 }
 
-struct World {
+/// What happens to a manager's process.
+#[derive(Debug)]
+enum ForManager {
+    /// A unit of its time has passed.
+    Tick,
+    Message(Box<Message>),
+    /// Messages to this member get lost.
+    Unreachable(u64),
+    SnapshotSent {
+        to: u64,
+        arrived: bool,
+    },
+    /// A batch is on the disk.
+    Persisted(Batch),
+    Write(Intent),
+    /// It tells the nodes what is new.
+    Tell,
+    /// It misses the connection of a session.
+    Broken(NodeId, u64),
+    /// A host that was asked has answered, or not in time.
+    Asked(NodeId, bool),
+}
+
+struct World<'t> {
+    trace: &'t mut Trace,
     now: Timestamp,
     dice: Dice,
     queue: Queue<Event>,
-    manager: Manager,
+    ledger: Ledger,
+    managers: Vec<Manager>,
     hosts: Vec<Host>,
+    /// Directions between hosts in which nothing passes.
+    cuts: BTreeSet<(usize, usize)>,
+    /// Reads on their way, and the entry that they must not miss.
+    reads: BTreeMap<u64, u64>,
     /// Nothing goes wrong any more and no user does anything.
     quiet: bool,
-    /// Whether the nodes are about to be told what is new.
-    telling: bool,
-    /// The manager's alarm that was set last.
-    alarm: Option<Timestamp>,
     next_endpoint: u64,
     next_address: u8,
+    next_read: u64,
 }
 
 /// Runs one cluster from birth to its end.
-pub fn run(seed: u64) -> Result<Report, Violation> {
-    let mut world = World::found(seed)?;
+pub fn run(options: Options) -> Result<Report, Violation> {
+    let mut trace = Trace::new(options.trace);
+    run_traced(options, &mut trace).map_err(|Violation(words)| Violation(format!("{trace}{words}")))
+}
+
+fn run_traced(options: Options, trace: &mut Trace) -> Result<Report, Violation> {
+    let mut world = World::found(options.seed, trace)?;
     world.queue.at(world.now, Event::User);
-    world
-        .queue
-        .at(world.now + Duration::from_secs(10), Event::Fault);
-    world.run_until(world.now + UNREST)?;
+    world.queue.at(world.now, Event::Read);
+    let first = world.now + Duration::from_secs(10);
+    world.queue.at(first, Event::Fault);
+    world.run_until(world.now + options.unrest)?;
 
     let cut_off = world.calm()?;
     world.rest(finally::all_runs_as_asked)?;
     if let Some(host) = cut_off {
-        world.heal(host)?;
+        world.heal(host);
         world.rest(finally::all_runs_as_asked)?;
     }
 
-    world.remove_everything()?;
+    world.remove_everything();
     world.rest(finally::nothing_is_left)?;
-
-    world.manager.replicas_agree()?;
     Ok(Report {
-        entries: world.manager.state.version(),
-        log_hash: world.manager.log_hash,
+        entries: world.ledger.last,
+        log_hash: world.ledger.hash,
+        terms: world.ledger.terms(),
+        managers: world.managers.len(),
     })
 }
 
-impl World {
-    /// A cluster of a few hosts, the first of which is the manager's.
-    fn found(seed: u64) -> Result<Self, Violation> {
-        let now = Timestamp::default() + Duration::from_secs(1_000_000);
+impl<'t> World<'t> {
+    /// A cluster of a few hosts, the first of which is its first manager.
+    fn found(seed: u64, trace: &'t mut Trace) -> Result<Self, Violation> {
         let mut world = Self {
-            now,
+            trace,
+            now: Timestamp::default() + Duration::from_secs(1_000_000),
             dice: Dice::new(seed),
             queue: Queue::default(),
-            manager: Manager::new(seed, now),
+            ledger: Ledger::founded(),
+            managers: Vec::new(),
             hosts: Vec::new(),
-            quiet: false,
-            telling: false,
-            alarm: None,
+            cuts: BTreeSet::new(),
+            reads: BTreeMap::new(),
+            // Until there is a cluster.
+            quiet: true,
             next_endpoint: 0,
             next_address: 1,
+            next_read: 0,
         };
         let id = world.fresh_node();
-        let init = init(&mut Entropy::from_seed(seed), id.clone());
-        world.must("found the cluster", |tx| control::init_cluster(tx, init))?;
-        world.add_host(id);
-        for _ in 0..world.dice.number(1..=4) {
-            world.admit()?;
+        let address = world.add_host(id.clone());
+        let raft_id = world.fresh_id();
+        world.found_manager(raft_id)?;
+        let init = world.init(id, raft_id, address);
+        world.submit(Intent::Found(Box::new(init)), 0);
+        world.run_until(world.now + FOUNDING)?;
+        let others = match world.dice.percent(5) {
+            true => world.dice.number(10..=50),
+            false => world.dice.number(1..=7),
+        };
+        for _ in 0..others {
+            let node = world.fresh_node();
+            world.submit(Intent::Admit(node), 0);
         }
-        world.queue.at(world.now, Event::Look);
+        world.run_until(world.now + FOUNDING)?;
+        ensure!(world.hosts.len() > 1, "nobody can join");
+        world.quiet = false;
+        let wanted = world.dice.number(0..=2) as usize * 2;
+        let joined: Vec<NodeId> = world.hosts.iter().skip(1).map(|h| h.id.clone()).collect();
+        for node in joined.into_iter().take(wanted) {
+            world.submit(Intent::Promote(node), 0);
+        }
         Ok(world)
     }
 
@@ -144,32 +228,32 @@ impl World {
         NodeId::from_random(self.dice.bits())
     }
 
-    fn admit(&mut self) -> Result<(), Violation> {
-        let id = self.fresh_node();
-        let node = id.clone();
-        self.must("admit a node", move |tx| {
-            control::admit_node(tx, &node, Role::Worker, Availability::Active)
-        })?;
-        self.add_host(id);
-        Ok(())
+    /// An id for a member of the raft group.
+    fn fresh_id(&mut self) -> u64 {
+        self.dice.number(1..=u64::MAX)
     }
 
-    fn add_host(&mut self, id: NodeId) {
+    fn add_host(&mut self, id: NodeId) -> IpAddr {
         let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, self.next_address));
         self.next_address += 1;
         self.hosts.push(Host::new(id, address));
         self.register_soon(self.hosts.len() - 1);
+        address
     }
 
-    /// An operation that has to succeed.
-    fn must(
-        &mut self,
-        what: &str,
-        decide: impl FnOnce(&mut Tx<'_>) -> Result<(), ControlError>,
-    ) -> Result<(), Violation> {
-        let result = self.manager.write(self.now, decide)?;
-        ensure!(result.is_ok(), "could not {what}: {result:?}");
-        self.settle()
+    /// Whether packets pass from one host to another.
+    fn passes(&self, from: usize, to: usize) -> bool {
+        let up = |host: usize| self.hosts[host].linked && self.hosts[host].powered;
+        from == to || (up(from) && up(to) && !self.cuts.contains(&(from, to)))
+    }
+
+    /// Whether two hosts can talk to each other.
+    fn talk(&self, one: usize, other: usize) -> bool {
+        self.passes(one, other) && self.passes(other, one)
+    }
+
+    fn host_of(&self, node: &NodeId) -> Option<usize> {
+        self.hosts.iter().position(|host| host.id == *node)
     }
 
     fn run_until(&mut self, end: Timestamp) -> Result<(), Violation> {
@@ -188,12 +272,14 @@ impl World {
     /// Runs until the check holds, or fails with its last words.
     fn rest(
         &mut self,
-        at_rest: impl Fn(&Manager, &[Host]) -> Result<(), Violation>,
+        at_rest: impl Fn(&State, &[Host]) -> Result<(), Violation>,
     ) -> Result<(), Violation> {
         let limit = self.now + REST_LIMIT;
         loop {
             self.run_until(self.now + REST_CHECK)?;
-            match at_rest(&self.manager, &self.hosts) {
+            let rested = at_rest(&self.ledger.state, &self.hosts)
+                .and_then(|()| finally::managers_agree(&self.ledger, &self.managers, &self.hosts));
+            match rested {
                 Err(violation) if self.now >= limit => return Err(violation),
                 Err(_) => {}
                 Ok(()) => return Ok(()),
@@ -202,73 +288,35 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        self.trace.event(self.now, &event);
         match event {
             Event::User => self.user(),
-            Event::Fault => self.fault(),
+            Event::Fault => self.fault()?,
+            Event::Read => self.read(),
             Event::Heal(host) => self.heal(host),
-            Event::Start(host) => self.start(host),
+            Event::Reconnect(from, to) => {
+                self.cuts.remove(&(from, to));
+            }
+            Event::Start(host) => self.start(host)?,
+            Event::Manager(index, life, what) => self.manager_event(index, life, what)?,
+            Event::Submit(intent, host, deadline) => self.look_for_leader(intent, host, deadline),
             Event::Register(host, session) => self.register(host, session),
             Event::Heartbeat(host, session) => self.heartbeat(host, session),
-            Event::Break(host, session) => {
-                self.break_session(host, session);
-                Ok(())
-            }
-            Event::Look => self.look(),
-            Event::Asked(node, answered) => self.asked(&node, answered),
-            Event::Wake => self.wake(),
-            Event::Tell => {
-                self.tell();
-                Ok(())
-            }
-            Event::Assign(host, session, assignment) => {
-                self.assign(host, session, *assignment);
-                Ok(())
-            }
-            Event::Report(host, reports) => self.report(host, &reports),
+            Event::Enroll(host) => self.enroll(host),
+            Event::Assign(host, session, assignment) => self.assign(host, session, *assignment)?,
             Event::Acted(host, daemon, task, action) => {
-                self.acted(host, daemon, &task, action);
-                Ok(())
+                self.acted(host, daemon, &task, action)?;
             }
-            Event::Exit(host, task, code) => {
-                self.exit(host, &task, code);
-                Ok(())
-            }
+            Event::Exit(host, task, code) => self.exit(host, &task, code),
         }
-    }
-
-    /// After every entry: what is new will be told soon, and the manager's alarm is set.
-    fn settle(&mut self) -> Result<(), Violation> {
-        if !self.telling {
-            self.telling = true;
-            self.queue.at(self.now + TELL_DELAY, Event::Tell);
-        }
-        if let Some(at) = self.manager.wake_at.filter(|at| self.alarm != Some(*at)) {
-            self.alarm = Some(at);
-            self.queue.at(at, Event::Wake);
-        }
-        self.running_addresses_are_unique()
-    }
-
-    fn tell(&mut self) {
-        self.telling = false;
-        for index in 0..self.hosts.len() {
-            let host = &self.hosts[index];
-            if !self.manager.has_session(&host.id) || !host.reachable() {
-                continue;
-            }
-            if let Some(assignment) = self.manager.news_for(&host.id) {
-                let delay = self.dice.millis(1..=150);
-                let event = Event::Assign(index, host.session, Box::new(assignment));
-                self.queue.at(self.now + delay, event);
-            }
-        }
+        Ok(())
     }
 
     /// What truly runs in the engines, whatever the managers believe.
     fn running_addresses_are_unique(&self) -> Result<(), Violation> {
         let mut taken = BTreeSet::new();
         for id in self.hosts.iter().flat_map(Host::running) {
-            let Some(task) = self.manager.state.task(id) else {
+            let Some(task) = self.ledger.state.task(id) else {
                 continue;
             };
             for attachment in &task.attachments {
@@ -280,46 +328,38 @@ impl World {
         }
         Ok(())
     }
-}
 
-fn init(entropy: &mut Entropy, node: NodeId) -> InitCluster {
-    let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    InitCluster {
-        id: ClusterId::from_random(entropy.bits()),
-        spec: ClusterSpec {
+    fn init(&mut self, node: NodeId, raft_id: u64, address: IpAddr) -> InitCluster {
+        let spec = ClusterSpec {
             heartbeat_period: HEARTBEAT,
+            raft: RaftSettings {
+                snapshot_interval: self.dice.number(10..=300),
+                log_entries_for_slow_followers: self.dice.number(0..=50),
+                ..ClusterSpec::default().raft
+            },
             ..ClusterSpec::default()
-        },
-        address_pools: vec![ipnet::IpNet::new_assert(
-            Ipv4Addr::new(10, 0, 0, 0).into(),
-            8,
-        )],
-        subnet_size: 24,
-        data_path_port: 4789,
-        root_ca: RootCa {
-            certificate_pem: String::new(),
-            key_pem: String::new(),
-        },
-        join_tokens: JoinTokens {
-            worker: String::new(),
-            manager: String::new(),
-        },
-        node,
-        availability: Availability::Active,
-        raft_id: 1,
-        manager_address: SocketAddr::new(address, 2377),
-        address,
-        description: description(address),
-    }
-}
-
-fn description(address: IpAddr) -> NodeDescription {
-    NodeDescription {
-        hostname: format!("host-{address}"),
-        architecture: "x86_64".to_owned(),
-        os: "linux".to_owned(),
-        nano_cpus: 4_000_000_000,
-        memory_bytes: 8 << 30,
-        ..NodeDescription::default()
+        };
+        let pool = Ipv4Addr::new(10, 0, 0, 0);
+        InitCluster {
+            id: ClusterId::from_random(self.dice.bits()),
+            spec,
+            address_pools: vec![ipnet::IpNet::new_assert(pool.into(), 8)],
+            subnet_size: 24,
+            data_path_port: 4789,
+            root_ca: RootCa {
+                certificate_pem: String::new(),
+                key_pem: String::new(),
+            },
+            join_tokens: JoinTokens {
+                worker: String::new(),
+                manager: String::new(),
+            },
+            node,
+            availability: Availability::Active,
+            raft_id,
+            manager_address: SocketAddr::new(address, 2377),
+            address,
+            description: description(address),
+        }
     }
 }

@@ -136,3 +136,19 @@ fn the_disk_knows_that_a_change_of_the_members_is_committed() {
     assert_eq!(last.get_entry_type(), EntryType::EntryConfChange);
     assert_eq!(disk.hard_state.commit, *index);
 }
+
+#[test]
+fn a_leader_that_is_removed_leaves_the_lead_to_others() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.input(2, Input::Campaign);
+    world.input(2, Input::Change(MembershipChange::Remove(2)));
+    assert!(!world.members[&2].leadership().established);
+    world.ticks(60);
+    let leader = world.leader();
+    assert_ne!(leader, 2);
+    world.propose(leader, 1, b"a");
+    assert_eq!(world.values(leader), [b"a"]);
+    // Who is outside stands for no election.
+    world.ticks(60);
+    assert_eq!(world.leader(), leader);
+}
