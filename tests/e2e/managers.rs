@@ -309,6 +309,55 @@ fn a_manager_that_is_demoted_and_promoted_while_it_is_away_takes_another_place()
     })
 }
 
+#[test]
+fn one_of_three_managers_goes_on_alone() -> Result<()> {
+    in_lab(three_managers(), |stage| {
+        let all = [stage.host(1)?, stage.host(2)?, stage.host(3)?];
+        let [n1, n2, n3] = all;
+        await_managers(stage, n1, &all)?;
+        let words = "service create --detach --name web --replicas 3 busybox:1.35 sleep 1000000";
+        stage.orchctl(n1, words)?;
+        let before = stage.running("web", 3)?;
+        for lost in [n2, n3] {
+            lost.kill(Daemon::Orchd)?;
+        }
+        let words = "service create --detach --name after --replicas 0 busybox:1.35 true";
+        let refused = stage.refused(n1, words)?;
+        stage.says(
+            "without the others nothing goes",
+            &refused,
+            &["does not have a leader"],
+        )?;
+        let refused = stage.refused(
+            n1,
+            "swarm init --force-new-cluster --advertise-addr 192.0.2.99",
+        )?;
+        stage.says("it keeps its address", &refused, &["cannot be changed"])?;
+        stage.orchctl(n1, "swarm init --force-new-cluster")?;
+        await_managers(stage, n1, &[n1])?;
+        stage.orchctl(n1, words)?;
+        ensure!(services(n1)?.contains("web"), "the services are gone");
+        let now = stage.running("web", 3)?;
+        let kept = now
+            .iter()
+            .any(|task| before.iter().any(|b| b.id == task.id));
+        ensure!(kept, "not even its own task was kept: {now:?}");
+        // The others are its workers when they come back one by one, and managers again if asked.
+        lab::start(n2, Daemon::Orchd)?;
+        stage.orchctl_until(n1, "node ls", "n2 is back", |output| {
+            let line = output.lines().find(|line| line.contains(" n2 "));
+            let line = line.context("it is listed")?;
+            ensure!(line.contains("Ready"), "{line}");
+            Ok(())
+        })?;
+        stage.orchctl(n1, "node promote n2")?;
+        for host in [n1, n2] {
+            await_managers(stage, host, &[n1, n2])?;
+        }
+        Ok(())
+    })
+}
+
 /// The containers of all tasks that run, as a manager knows them.
 fn host_tasks(manager: Host) -> Result<BTreeSet<String>> {
     let tasks = manager.api(Daemon::Orchd).want("/tasks")?;

@@ -56,6 +56,32 @@ pub fn dismiss(tx: &mut Tx<'_>, group: &Group) {
     }
 }
 
+/// This node is the only manager from now on, by a new id in a raft group of its own. Others that
+/// were managers are workers, should they return.
+pub fn refound(
+    tx: &mut Tx<'_>,
+    id: &NodeId,
+    raft_id: u64,
+    address: SocketAddr,
+) -> Result<(), ControlError> {
+    let mut this = node::get(tx, id)?;
+    let others: Vec<Node> = tx
+        .nodes()
+        .filter(|node| node.id != *id)
+        .filter(|node| node.spec.role == Role::Manager || node.manager.is_some())
+        .map(|node| Node::clone(node))
+        .collect();
+    for mut node in others {
+        node.spec.role = Role::Worker;
+        node.manager = None;
+        tx.put(Object::Node(node));
+    }
+    this.spec.role = Role::Manager;
+    this.manager = Some(ManagerStatus { raft_id, address });
+    tx.put(Object::Node(this));
+    Ok(())
+}
+
 /// Whether the managers can do without this node's vote.
 pub(super) fn check_demotion(
     tx: &Tx<'_>,

@@ -22,7 +22,7 @@ pub use cluster::{InitCluster, init_cluster, update_cluster};
 pub use command::{Command, run};
 pub use error::ControlError;
 pub use find::{find_network, find_node, find_service, find_task};
-pub use manager::{dismiss, enroll, leave, wanted_members};
+pub use manager::{dismiss, enroll, leave, refound, wanted_members};
 pub use network::{create_network, remove_network};
 pub use node::{admit_node, open_session, record_finding, remove_node, report_ports, update_node};
 pub(crate) use service::check_networks;

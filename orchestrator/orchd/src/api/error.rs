@@ -137,6 +137,7 @@ impl From<LifecycleError> for ApiError {
             LifecycleError::BadAddress(_) | LifecycleError::BadToken(_) => StatusCode::BAD_REQUEST,
             LifecycleError::AlreadyMember
             | LifecycleError::NotMember
+            | LifecycleError::NotManager
             | LifecycleError::IsManager(_)
             | LifecycleError::Unfit { .. } => StatusCode::SERVICE_UNAVAILABLE,
             LifecycleError::Rpc(ref error) => rpc_status(error),

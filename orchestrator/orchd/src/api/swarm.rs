@@ -29,7 +29,6 @@ struct InitBody {
     subnet_size: u32,
     availability: String,
     spec: Value,
-    #[serde(skip_serializing)]
     force_new_cluster: bool,
     #[serde(skip_serializing)]
     auto_lock_managers: bool,
@@ -52,8 +51,10 @@ pub async fn init(
     State(api): State<Api>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Value>, ApiError> {
-    let request = decode_init(&body)?;
-    let node = api.daemon.init(request).await?;
+    let node = match decode_init(&body)? {
+        Beginning::Init(request) => api.daemon.init(*request).await?,
+        Beginning::GoOnAlone { advertise_addr } => api.daemon.refound(advertise_addr).await?,
+    };
     Ok(Json(json!(node.as_str())))
 }
 
@@ -135,7 +136,16 @@ fn rotated(
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-fn decode_init(input: &Value) -> Result<InitRequest, ConvertError> {
+/// What `swarm init` asks for.
+#[derive(Debug)]
+enum Beginning {
+    /// A new swarm.
+    Init(Box<InitRequest>),
+    /// The swarm that there is, with this manager alone.
+    GoOnAlone { advertise_addr: String },
+}
+
+fn decode_init(input: &Value) -> Result<Beginning, ConvertError> {
     let body: InitBody = lossless::parse(input)?;
     lossless::ensure_kept(input, &body)?;
     let pools = body.default_addr_pool.iter().map(|text| parse_pool(text));
@@ -145,16 +155,22 @@ fn decode_init(input: &Value) -> Result<InitRequest, ConvertError> {
     } else {
         &body.spec
     };
-    Ok(InitRequest {
+    let spec = cluster::decode_over(&ClusterSpec::default(), spec)?;
+    if body.force_new_cluster {
+        return Ok(Beginning::GoOnAlone {
+            advertise_addr: body.advertise_addr,
+        });
+    }
+    Ok(Beginning::Init(Box::new(InitRequest {
         default_addr_pool: pools.collect::<Result<_, _>>()?,
         subnet_size: body.subnet_size,
         availability: availability(&body.availability)?,
-        spec: cluster::decode_over(&ClusterSpec::default(), spec)?,
+        spec,
         listen_addr: body.listen_addr,
         advertise_addr: body.advertise_addr,
         data_path_addr: body.data_path_addr,
         data_path_port: body.data_path_port,
-    })
+    })))
 }
 
 fn decode_join(input: &Value) -> Result<JoinRequest, ConvertError> {
@@ -204,7 +220,15 @@ mod tests {
 
     #[test]
     fn what_the_cli_posts_is_understood() {
-        let request = decode_init(&posted()).unwrap();
+        let Ok(Beginning::Init(request)) = decode_init(&posted()) else {
+            panic!()
+        };
+        let mut alone = posted();
+        alone["ForceNewCluster"] = json!(true);
+        let alone = decode_init(&alone).unwrap();
+        assert!(
+            matches!(alone, Beginning::GoOnAlone { advertise_addr } if advertise_addr == "127.0.0.1")
+        );
         assert_eq!(request.advertise_addr, "127.0.0.1");
         assert_eq!(request.subnet_size, 24);
         assert_eq!(request.availability, Availability::Active);
@@ -226,10 +250,6 @@ mod tests {
             decode_init(&body).unwrap_err().to_string()
         };
         let lost = |field: &str| format!("field {field} is not supported yet");
-        assert_eq!(
-            refused("ForceNewCluster", json!(true)),
-            lost("ForceNewCluster")
-        );
         assert_eq!(
             refused("AutoLockManagers", json!(true)),
             lost("AutoLockManagers")

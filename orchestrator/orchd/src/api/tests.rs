@@ -142,8 +142,8 @@ async fn nonsense_is_refused_before_anything_happens() {
         (
             "/swarm/init",
             r#"{"ForceNewCluster": true}"#,
-            400,
-            "ForceNewCluster is not supported",
+            503,
+            "not a swarm manager",
         ),
         (
             "/swarm/init",

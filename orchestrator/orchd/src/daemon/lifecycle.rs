@@ -1,10 +1,12 @@
 //! The task that owns the membership.
 
+mod refounding;
+mod roles;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use orch_core::control::{self, InitCluster};
-use orch_core::dispatch::Assignment;
 use orch_core::ids::{ClusterId, NodeId};
 use orch_core::objects::Network;
 use orch_core::objects::node::Role;
@@ -151,6 +153,9 @@ impl Owner {
     async fn obey(&mut self, command: Command) {
         let answered = match command {
             Command::Init(request, reply) => reply.send(self.init(*request).await).is_ok(),
+            Command::Refound(advertise, reply) => {
+                reply.send(self.refound(&advertise).await).is_ok()
+            }
             Command::Join(request, reply) => reply.send(self.join(*request).await).is_ok(),
             Command::Leave { force, reply } => reply.send(self.leave(force).await).is_ok(),
         };
@@ -439,46 +444,6 @@ impl Owner {
         self.publish(Membership::Inactive);
         tracing::info!("left the swarm");
         Ok(())
-    }
-
-    /// Goes on with another role, for which there is a certificate now.
-    /// Sees to it that the managers and this one agree on which member of the raft group it is.
-    async fn keep_place(&mut self, assignment: &Assignment) {
-        let Some((running, stored)) = &mut self.running else {
-            return;
-        };
-        let managing = running.managing.as_ref();
-        if !managing.is_some_and(|m| assignment.disowns(m.member, m.since)) {
-            return;
-        }
-        tracing::warn!("this manager was demoted and promoted again: it takes another place");
-        self.membership.send_replace(Membership::Pending);
-        match running.take_another_place(&self.dir, stored).await {
-            Ok(()) => self.publish_member(),
-            Err(error) => self.restart_later(error.to_string()).await,
-        }
-    }
-
-    async fn change_role(&mut self, role: Role) {
-        let Some((mut running, mut stored)) = self.running.take() else {
-            return;
-        };
-        if stored.role() == role {
-            self.running = Some((running, stored));
-            return;
-        }
-        tracing::info!(?role, "this node has another role now");
-        self.publish(Membership::Pending);
-        stored.manager = role == Role::Manager;
-        let changed = match self.dir.save(&stored) {
-            Ok(()) => running.change_role(&self.dir, &stored).await,
-            Err(error) => Err(failed(error)),
-        };
-        self.running = Some((running, stored));
-        match changed {
-            Ok(()) => self.publish_member(),
-            Err(error) => self.restart_later(error.to_string()).await,
-        }
     }
 }
 

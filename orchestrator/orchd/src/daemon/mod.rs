@@ -116,6 +116,11 @@ pub enum LifecycleError {
     /// The host is not a member.
     #[error("This node is not part of a swarm")]
     NotMember,
+    /// The host is no manager.
+    #[error(
+        "This node is not a swarm manager: run this on a manager of the swarm that is to go on"
+    )]
+    NotManager,
     /// A manager leaves only with force.
     #[error(
         "You are attempting to leave the swarm on a node that is participating as a manager. {0}"
@@ -167,6 +172,8 @@ enum Command {
         Box<InitRequest>,
         oneshot::Sender<Result<NodeId, LifecycleError>>,
     ),
+    /// Go on as the only manager; the address is what the user wants to be advertised.
+    Refound(String, oneshot::Sender<Result<NodeId, LifecycleError>>),
     Join(
         Box<JoinRequest>,
         oneshot::Sender<Result<(), LifecycleError>>,
@@ -245,6 +252,14 @@ impl Daemon {
     pub async fn init(&self, request: InitRequest) -> Result<NodeId, LifecycleError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Command::Init(Box::new(request), reply), answer)
+            .await
+    }
+
+    /// Goes on with the cluster as its only manager, whatever has become of the others. Returns
+    /// this node.
+    pub async fn refound(&self, advertise_addr: String) -> Result<NodeId, LifecycleError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Refound(advertise_addr, reply), answer)
             .await
     }
 

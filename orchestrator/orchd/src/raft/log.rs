@@ -47,21 +47,29 @@ impl Log {
             database: Arc::new(Database::create(dir.join(DATABASE))?),
             key,
         };
+        log.begin_anew(id, &snapshot)?;
+        crate::durable::sync_dir(dir).map_err(|e| LogFileError::io(dir, e))?;
+        Ok(log)
+    }
+
+    /// Makes it the log of the member `id`, which begins with `snapshot`, in one step. What was in
+    /// it is gone.
+    pub fn begin_anew(&self, id: u64, snapshot: &SnapshotRecord) -> Result<(), LogFileError> {
         let hard_state = HardStateRecord {
             term: snapshot.position.term,
             vote: 0,
             commit: snapshot.position.index,
         };
-        log.write(|tx| {
+        self.write(|tx| {
+            tx.delete_table(ENTRIES)?;
+            tx.delete_table(SNAPSHOTS)?;
             tx.open_table(ENTRIES)?;
             let mut meta = tx.open_table(META)?;
             meta.insert(HARD_STATE, encode(&hard_state)?.as_slice())?;
             meta.insert(COMPACTED, encode(&snapshot.position)?.as_slice())?;
             meta.insert(MEMBER, encode(&id)?.as_slice())?;
-            log.put_snapshot(tx, &snapshot)
-        })?;
-        crate::durable::sync_dir(dir).map_err(|e| LogFileError::io(dir, e))?;
-        Ok(log)
+            self.put_snapshot(tx, snapshot)
+        })
     }
 
     /// Opens the log in `dir`.

@@ -9,6 +9,7 @@ mod driver;
 mod log;
 mod reads;
 mod record;
+mod refound;
 mod room;
 mod seal;
 #[cfg(test)]
@@ -20,12 +21,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use orch_core::consensus::{ConsensusError, Group, Leadership, MembershipChange};
+use orch_core::control::ControlError;
 use orch_core::store::{ApplyError, Change, State};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use log::Log;
+pub use refound::refound;
 pub use room::Room;
 #[cfg(test)]
 pub use transport::SoleManager;
@@ -91,6 +94,9 @@ pub enum RaftError {
     /// A committed entry contradicts the state.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// The state does not let it be changed.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The thread that writes the log died.
     #[error("the log writer died: {0}")]
     Writer(#[from] tokio::task::JoinError),

@@ -197,8 +197,13 @@ impl From<SnapshotRecord> for Snapshot {
 
 /// A snapshot whose only member is `id`, without entries before it.
 pub fn founding_snapshot(id: u64, data: Vec<u8>) -> SnapshotRecord {
+    sole_snapshot(id, Position { index: 1, term: 1 }, data)
+}
+
+/// A snapshot at this position whose only member is `id`.
+pub fn sole_snapshot(id: u64, position: Position, data: Vec<u8>) -> SnapshotRecord {
     SnapshotRecord {
-        position: Position { index: 1, term: 1 },
+        position,
         voters: vec![id],
         learners: Vec::new(),
         voters_outgoing: Vec::new(),

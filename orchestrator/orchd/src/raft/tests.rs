@@ -227,3 +227,34 @@ fn an_entry_of_a_new_term_replaces_what_followed() {
     assert_eq!(log.restored().unwrap().hard_state, hard_state);
     assert_eq!(log.restored().unwrap().members.get_voters(), [7]);
 }
+
+#[tokio::test]
+async fn a_member_goes_on_alone_with_all_that_it_has() {
+    let dir = new_log();
+    let running = Running::start(dir.path());
+    running.raft.propose(&[cluster(3, 1)]).await.unwrap();
+    for n in 1..=5 {
+        running.raft.propose(&[node(n)]).await.unwrap();
+    }
+    let before = running.kill().await;
+    refound(dir.path(), 9, |state| {
+        assert_eq!(*state, before);
+        Ok(vec![node(6)])
+    })
+    .unwrap();
+    assert_eq!(Log::open(dir.path()).unwrap().member().unwrap(), 9);
+    let again = Running::start(dir.path());
+    again.lead().await;
+    let after = again.raft.propose(&[node(7)]).await.unwrap();
+    assert_eq!(after.nodes().count(), 7);
+    assert!(after.version() > before.version() + 1);
+    assert_eq!(again.raft.group().borrow().voters, [9].into());
+    // What cannot be changed is left as it was.
+    let before = again.kill().await;
+    let refused = refound(dir.path(), 10, |_| Err(ControlError::OutOfSequence.into()));
+    assert!(refused.is_err());
+    assert_eq!(Log::open(dir.path()).unwrap().member().unwrap(), 9);
+    let last = Running::start(dir.path());
+    last.lead().await;
+    assert_eq!(*last.raft.state().borrow(), before);
+}

@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -88,18 +89,19 @@ fn acceptor(credentials: &Credentials) -> Result<TlsAcceptor, PkiError> {
     Ok(TlsAcceptor::from(Arc::new(tls::server(credentials)?)))
 }
 
-/// Accepts connections and shakes hands until `stop`.
+/// Accepts connections and shakes hands until `stop`. The port is free once the task has ended.
 pub(super) fn accept(
     listener: TcpListener,
     mut identification: Identification,
     stop: CancellationToken,
-) -> ReceiverStream<Accepted> {
+) -> (JoinHandle<()>, ReceiverStream<Accepted>) {
     let (out, accepted) = mpsc::channel(HANDSHAKES);
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-    tokio::spawn(async move {
+    let accepting = tokio::spawn(async move {
         loop {
             let connection = tokio::select! {
                 () = stop.cancelled() => return,
+                () = out.closed() => return,
                 connection = listener.accept() => connection,
             };
             let (stream, peer) = match connection {
@@ -130,7 +132,7 @@ pub(super) fn accept(
             });
         }
     });
-    ReceiverStream::new(accepted)
+    (accepting, ReceiverStream::new(accepted))
 }
 
 async fn shake(

@@ -46,7 +46,8 @@ pub(super) async fn serve_with(
     inbox: Inbox,
     stop: CancellationToken,
 ) -> Result<(), PkiError> {
-    let incoming = connection::accept(listener, Identification::new(credentials)?, stop.clone());
+    let identification = Identification::new(credentials)?;
+    let (accepting, incoming) = connection::accept(listener, identification, stop.clone());
     let dispatcher = DispatcherServer::new(Dispatcher::new(manager.clone(), stop.clone()))
         .max_decoding_message_size(wire::MAX_MESSAGE)
         .max_encoding_message_size(wire::MAX_MESSAGE);
@@ -75,6 +76,10 @@ pub(super) async fn serve_with(
             }
         }
         () = overdue => tracing::debug!("node-to-node calls did not end in time"),
+    }
+    // Who starts again right away wants the same port.
+    if let Err(error) = accepting.await {
+        tracing::error!(%error, "the node-to-node server did not end well");
     }
     Ok(())
 }

@@ -94,3 +94,29 @@ fn neither_the_last_manager_nor_one_that_is_needed_can_be_demoted() {
         (Role::Worker, NodeState::Down)
     );
 }
+
+#[test]
+fn one_manager_goes_on_alone() {
+    let mut bench = Bench::with_nodes(3);
+    let address = |last: u8| format!("192.0.2.{last}:2377").parse().unwrap();
+    for (index, raft_id) in [(1, 9), (2, 10)] {
+        set_role(&mut bench, index, Role::Manager, &group(&[1])).unwrap();
+        let node = bench.node(index);
+        bench
+            .write(|tx| enroll(tx, &node, raft_id, address(2)))
+            .unwrap();
+    }
+    let node = bench.node(1);
+    bench
+        .write(|tx| refound(tx, &node, 77, address(2)))
+        .unwrap();
+    assert_eq!(wanted_members(&bench.state), BTreeSet::from([77]));
+    let roles = [0, 1, 2].map(|index| serves_as(&bench, index));
+    assert_eq!(roles, [Role::Worker, Role::Manager, Role::Worker]);
+    let stranger = crate::ids::NodeId::from_random(99);
+    assert!(
+        bench
+            .write(|tx| refound(tx, &stranger, 78, address(9)))
+            .is_err()
+    );
+}
