@@ -3,6 +3,7 @@
 //! No figure decides over pass or fail: a shared machine is too noisy for that. An aim that is
 //! missed is said to be missed.
 
+mod cluster;
 mod machine;
 mod many;
 mod measure;
@@ -41,6 +42,8 @@ pub enum Subject {
     Datapath,
     /// Nanoseconds per packet of the BPF programs
     Programs,
+    /// Managers against Docker Swarm's
+    Cluster,
 }
 
 /// How to measure.
@@ -69,7 +72,30 @@ pub fn run(options: &Options) -> Result<()> {
     match options.subject {
         Subject::Datapath => datapath(options, &date.to_string()),
         Subject::Programs => programs::run(&date.to_string()),
+        Subject::Cluster => managers(options, &date.to_string()),
     }
+}
+
+fn managers(options: &Options, date: &str) -> Result<()> {
+    setup::run()?;
+    println!("bench: building");
+    ebpf::build()?;
+    test::build_released()?;
+    let machine = Machine::look(&["dockerd"])?;
+    let lines = cluster::measure(options.pairs)?;
+    let table = cluster::markdown(date, &machine, &lines)?;
+    println!("\n{table}");
+    if options.pairs < LEAST_PAIRS {
+        println!("bench: not written down: less than {LEAST_PAIRS} times");
+        return Ok(());
+    }
+    let base = format!("cluster-{date}");
+    write(
+        &base,
+        "json",
+        &(serde_json::to_string_pretty(&lines)? + "\n"),
+    )?;
+    write(&base, "md", &table)
 }
 
 fn datapath(options: &Options, date: &str) -> Result<()> {

@@ -87,6 +87,17 @@ pub fn build_binaries() -> Result<()> {
         .context("the workspace does not build")
 }
 
+/// The same, as users would build them; the lab runs these from then on.
+pub fn build_released() -> Result<()> {
+    workspace::cargo()
+        .words("build --quiet --release --workspace --bins")
+        .limit(secs(2400))
+        .through_ok()
+        .context("the workspace does not build")?;
+    workspace::use_released();
+    Ok(())
+}
+
 /// Runs one part and takes down what its tests say; whether all of it held.
 fn run_part(part: Part, filter: Option<&str>, outcome: &mut Outcome) -> Result<bool> {
     println!("== {part:?}");

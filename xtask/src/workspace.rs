@@ -1,6 +1,7 @@
 //! Where things are in the workspace, and cargo as a clean child process.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cmd::Cmd;
 
@@ -21,9 +22,22 @@ pub fn bpf_object() -> PathBuf {
     target().join("bpf/orch-bpf.o")
 }
 
-/// A binary of the workspace, built without optimisation.
+/// A binary of the workspace, built without optimisation unless [`use_released`] was called.
 pub fn binary(name: &str) -> PathBuf {
-    target().join("debug").join(name)
+    let profile = if RELEASED.load(Ordering::Relaxed) {
+        "release"
+    } else {
+        "debug"
+    };
+    target().join(profile).join(name)
+}
+
+/// Whether the lab runs the binaries that users would.
+static RELEASED: AtomicBool = AtomicBool::new(false);
+
+/// From now on [`binary`] is the one of a release build.
+pub fn use_released() {
+    RELEASED.store(true, Ordering::Relaxed);
 }
 
 /// `cargo` in the workspace's root, freed of what the outer `cargo run` put into the environment:

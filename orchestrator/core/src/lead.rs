@@ -106,6 +106,11 @@ impl Lead {
         &self.state
     }
 
+    /// What was found out about nodes and is not written down yet.
+    pub fn findings(&self) -> &BTreeMap<NodeId, Finding> {
+        &self.findings
+    }
+
     /// How long nodes and hosts are waited for.
     pub fn patience(&self) -> Patience {
         self.sessions.patience()
@@ -130,7 +135,7 @@ impl Lead {
         self.passes >= MAX_PASSES
     }
 
-    /// What is to be done now; `None` until [`Self::deadline`].
+    /// What is to be done now; `None`: nothing for [`Self::idle`].
     pub fn next(&mut self, now: Moment, group: &Group, entropy: &mut Entropy) -> Option<Act> {
         let asked = self.look(now);
         if !asked.is_empty() {
@@ -150,9 +155,12 @@ impl Lead {
 
     /// How long there is nothing to do unless something happens.
     pub fn idle(&self, now: Moment) -> Duration {
-        let by_wall = [self.wake_at, self.not_before].into_iter().flatten();
+        let held = self.not_before.filter(|at| *at > now.wall);
+        let by_wall = [self.wake_at, held].into_iter().flatten();
         let by_wall = by_wall.map(|at| at.since(now.wall));
-        let step = self.step.map(|(_, at)| at + STEP_PAUSE);
+        // No step is taken while nothing may be committed.
+        let step = self.step.filter(|_| held.is_none());
+        let step = step.map(|(_, at)| at + STEP_PAUSE);
         let steady = [step, self.sessions.next_deadline()].into_iter().flatten();
         let steady = steady.map(|at| at.since(now.steady));
         by_wall.chain(steady).min().unwrap_or(Duration::MAX)
@@ -187,6 +195,7 @@ impl Lead {
     /// A node said good-bye or was removed.
     pub fn closed(&mut self, node: &NodeId) {
         self.live.remove(node);
+        self.findings.remove(node);
         self.sessions.closed(node);
     }
 

@@ -1,11 +1,17 @@
 //! How the two daemons of a host are started.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 
 use super::host::{Daemon, Host};
 use super::layout::{CGROUP, Description, switch_address};
 use crate::setup;
+use crate::wait;
 use crate::workspace;
+
+/// orchd's own unit of time, on a usual machine.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Starts a daemon of a host and waits until it answers.
 pub fn start(host: Host, daemon: Daemon) -> Result<()> {
@@ -56,6 +62,7 @@ fn start_orchd(host: Host) -> Result<()> {
         "--plugin-dir=/run/docker/plugins".to_owned(),
         format!("--bpf-dir={}", host.bpf_dir()),
         "--log-level=info".to_owned(),
+        format!("--tick={}ms", wait::patient(TICK).as_millis()),
     ];
     host.start(Daemon::Orchd, &orchd.to_string_lossy(), &args)
 }

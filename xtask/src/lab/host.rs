@@ -242,7 +242,7 @@ impl Host {
     }
 
     /// The number of a daemon in the host's own counting, while it lives.
-    fn pid(self, daemon: Daemon) -> Option<u32> {
+    pub fn pid(self, daemon: Daemon) -> Option<u32> {
         let pid = fs::read_to_string(self.pid_file(daemon))
             .ok()?
             .trim()

@@ -21,6 +21,8 @@ const ANSWER_TICKS: u32 = 3;
 const QUESTIONS: u32 = 3;
 /// Ticks that nodes have to come back after a change of the leader, before their hosts are asked.
 const RETURN_TICKS: u32 = 10;
+/// The end of time.
+const NEVER: Timestamp = Timestamp::from_nanos(u64::MAX);
 /// How often one looks at least, to know that this manager itself goes on.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,8 @@ pub struct Sessions {
     nodes: BTreeMap<NodeId, Contact>,
     /// When one looked last.
     looked: Timestamp,
+    /// Nothing is due before this moment: beats come by the thousand, and put everything off.
+    earliest: Timestamp,
 }
 
 #[derive(Debug, Clone)]
@@ -125,6 +129,7 @@ impl Sessions {
             patience,
             nodes: BTreeMap::new(),
             looked: now,
+            earliest: NEVER,
         }
     }
 
@@ -147,7 +152,7 @@ impl Sessions {
                 ..Lost::default()
             }),
         };
-        self.nodes.insert(node, contact);
+        self.insert(node, contact);
     }
 
     /// A node registered.
@@ -156,6 +161,11 @@ impl Sessions {
             beat_by: now + self.patience.heartbeat * MISSED_BEATS,
             lost: None,
         };
+        self.insert(node, contact);
+    }
+
+    fn insert(&mut self, node: NodeId, contact: Contact) {
+        self.earliest = self.earliest.min(contact.next());
         self.nodes.insert(node, contact);
     }
 
@@ -177,12 +187,14 @@ impl Sessions {
                 ask_at: Some(now),
                 ..Lost::default()
             });
+            self.earliest = self.earliest.min(now);
         }
     }
 
     /// A question to the host of a node has been answered, or not in time. Returns what that means
     /// if it is news.
     pub fn asked(&mut self, node: &NodeId, answered: bool, now: Timestamp) -> Option<Finding> {
+        self.earliest = self.earliest.min(now);
         let contact = self.nodes.get_mut(node)?;
         let lost = contact.lost.as_mut()?;
         if answered {
@@ -214,6 +226,9 @@ impl Sessions {
         let away = now.since(self.looked).saturating_sub(LOOK);
         self.looked = now;
         let mut due = Due::default();
+        if now < self.earliest && away <= LOOK {
+            return due;
+        }
         for (node, contact) in &mut self.nodes {
             if away > LOOK {
                 contact.put_off(away);
@@ -230,13 +245,15 @@ impl Sessions {
         for (node, _) in &due.down {
             self.nodes.remove(node);
         }
+        let earliest = self.nodes.values().map(Contact::next).min();
+        self.earliest = earliest.unwrap_or(NEVER);
         due
     }
 
     /// When [`due`](Self::due) is to be called next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let next = self.nodes.values().map(Contact::next).min()?;
-        Some(next.min(self.looked + LOOK))
+        let next = self.earliest.min(self.looked + LOOK);
+        (!self.nodes.is_empty()).then_some(next)
     }
 }
 

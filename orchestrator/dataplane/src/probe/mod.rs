@@ -20,6 +20,8 @@ use socket::HostLink;
 const ATTEMPTS: u8 = 3;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// How long one looks for what has come already.
+const GLANCE: Duration = Duration::from_millis(1);
 /// Bytes of the smaller question's IP packet, with some room for a pattern.
 const SMALL: usize = 100;
 
@@ -94,16 +96,17 @@ impl Prober {
         for &host in &silent {
             link.send(&Frame::question(self.node, host, SMALL, Nonce(nonce)))?;
         }
-        let deadline = Instant::now() + patience;
-        while !silent.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            if let Some((bytes, has_checksum)) = link.receive(left)?
-                && let Some(answer) = frame::answer(&bytes, self.node, Nonce(nonce), has_checksum)
-            {
-                silent.remove(&answer.from);
+        let asked = Instant::now();
+        while !silent.is_empty() && asked.elapsed() < patience * 2 {
+            // What came in time counts, also when it is this thread that is late.
+            let left = patience.saturating_sub(asked.elapsed()).max(GLANCE);
+            match link.receive(left)? {
+                Some((bytes, has_checksum)) => {
+                    let answer = frame::answer(&bytes, self.node, Nonce(nonce), has_checksum);
+                    silent.retain(|host| answer.as_ref().is_none_or(|a| a.from != *host));
+                }
+                None if asked.elapsed() >= patience => break,
+                None => {}
             }
         }
         Ok(silent)

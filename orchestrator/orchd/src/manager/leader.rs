@@ -199,6 +199,9 @@ impl Leader {
                 tokio::spawn(hosts::ask(ask, nodes, patience, answers));
             }
             Act::Commit(changes) => {
+                for (node, finding) in lead.findings() {
+                    tracing::warn!(%node, ?finding, "the health of a node changes");
+                }
                 if lead.is_unsettled() {
                     tracing::error!("reconciliation does not settle; it makes a pause");
                 }
