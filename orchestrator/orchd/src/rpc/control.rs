@@ -11,6 +11,7 @@ use orch_proto::managers_client::ManagersClient;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::connection::Patience;
 use super::{RpcError, connection, wire};
 use crate::manager::{ManagerHandle, WriteError};
 use crate::pki::credentials::Credentials;
@@ -119,7 +120,9 @@ impl Control {
         let failed = |error: String| WriteError::Unavailable(error);
         let credentials = Arc::clone(&self.credentials.borrow());
         let tls = tls::client(&credentials).map_err(|e| failed(e.to_string()))?;
-        let connected = connection::connect(&leader.to_string(), tls).await;
+        // One that is gone must not use up the time in which another one may lead.
+        let patience = Patience::of_link(self.manager.tick());
+        let connected = connection::connect_within(&leader.to_string(), tls, patience).await;
         let (channel, _) = connected.map_err(|error| {
             tracing::debug!(%leader, %error, "the leader cannot be reached");
             WriteError::NotLeader
