@@ -24,7 +24,8 @@ fn nodes(host: Host) -> Result<Vec<Value>> {
     Ok(nodes.as_array().cloned().unwrap_or_default())
 }
 
-/// What a host says of the managers: host name and `leader`, `reachable` or `unreachable`.
+/// What a host says of the managers: host name and `leader`, `reachable`, `unreachable`, or
+/// `unknown` of those that have no vote yet.
 fn managers(host: Host) -> Result<BTreeSet<(String, String)>> {
     let nodes = nodes(host)?;
     let managers = nodes.iter().filter_map(|node| {
@@ -51,7 +52,7 @@ fn leader(stage: &Stage, asked: Host) -> Result<Host> {
     found.copied().context("a host of the lab")
 }
 
-/// Waits until exactly these hosts are managers, in the eyes of one of them.
+/// Waits until exactly these hosts are managers with a vote, in the eyes of one of them.
 fn await_managers(stage: &Stage, asked: Host, wanted: &[Host]) -> Result<()> {
     let wanted: BTreeSet<String> = wanted.iter().map(|host| host.name()).collect();
     let claim = format!("{} sees the managers {wanted:?}, one leads", asked.name());
@@ -59,7 +60,8 @@ fn await_managers(stage: &Stage, asked: Host, wanted: &[Host]) -> Result<()> {
         let known = managers(asked)?;
         let names: BTreeSet<String> = known.iter().map(|(name, _)| name.clone()).collect();
         let leaders = known.iter().filter(|(_, word)| word == "leader").count();
-        ensure!(names == wanted && leaders == 1, "{known:?}");
+        let voting = known.iter().all(|(_, word)| word != "unknown");
+        ensure!(names == wanted && leaders == 1 && voting, "{known:?}");
         Ok(())
     });
     stage.holds(&claim, held)

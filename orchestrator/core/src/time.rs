@@ -40,3 +40,28 @@ impl Add<Duration> for Timestamp {
         )
     }
 }
+
+/// Parts such as `1m30s` or `500ms`, whole numbers each; `None` if it is something else.
+pub fn parse_span(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, after) = rest.split_at(digits);
+        let unit_end = after
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_end);
+        let millis = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return None,
+        };
+        let count: u64 = number.parse().ok()?;
+        total = total.saturating_add(Duration::from_millis(count.saturating_mul(millis)));
+        rest = after;
+    }
+    (!text.is_empty()).then_some(total)
+}

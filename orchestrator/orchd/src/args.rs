@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::RangedI64ValueParser;
+use orch_core::time::parse_span;
 use orch_dataplane::TableSizes;
 
 /// Turns this host into a node of a cluster whose service traffic is carried by eBPF.
@@ -84,16 +85,11 @@ fn table_size() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1 << 10..=1 << 24)
 }
 
-/// Milliseconds or seconds, between what a scheduler can keep and what users would wait for.
+/// A time between what a scheduler can keep and what users would wait for.
 fn parse_tick(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1),
-        None => (text.strip_suffix('s').unwrap_or_default(), 1000),
-    };
-    let millis = number.parse::<u64>().ok().map(|n| n.saturating_mul(unit));
-    millis
-        .filter(|millis| (10..=5_000).contains(millis))
-        .map(Duration::from_millis)
+    let range = Duration::from_millis(10)..=Duration::from_secs(5);
+    parse_span(text)
+        .filter(|tick| range.contains(tick))
         .ok_or_else(|| format!("expected a time from 10ms to 5s, such as 50ms, got \"{text}\""))
 }
 

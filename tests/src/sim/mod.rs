@@ -1,8 +1,8 @@
 //! A whole cluster in virtual time, from one seed.
 //!
-//! The real core runs: transactions, control operations, reconciliation, dispatch, and the
-//! agent's decisions. Simulated are the engines, the links, the daemons' lives, the users and
-//! time itself. First faults and users do what they like; then all is quiet and the cluster has
+//! The real core runs: raft, what a leader does, transactions, control operations, reconciliation,
+//! dispatch, and the agent's decisions. Simulated are the engines, the network, the managers' disks,
+//! the daemons' lives, the users and time itself. First faults and users do what they like; then all is quiet and the cluster has
 //! to come to rest as its specs say; at last everything is removed and nothing may be left.
 //! Invariants are checked after every entry of the log. The same seed gives the same run.
 

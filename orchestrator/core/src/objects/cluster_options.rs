@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Labels;
-use super::endpoint_options::{OptionError, RESERVED, parse_time};
+use super::endpoint_options::{OptionError, RESERVED, parse_option_time};
 
 /// How long the tasks of a host that does not answer are waited for.
 pub const HOST_LOSS_DELAY: &str = "orch.host-loss-delay";
@@ -33,7 +33,7 @@ impl ClusterOptions {
             match label.as_str() {
                 HOST_LOSS_DELAY => {
                     options.host_loss_delay =
-                        parse_time(value).map_err(|expected| OptionError::Value {
+                        parse_option_time(value).map_err(|expected| OptionError::Value {
                             label: label.clone(),
                             value: value.clone(),
                             expected,

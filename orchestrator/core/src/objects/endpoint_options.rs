@@ -14,6 +14,7 @@ use super::Labels;
 use super::cluster_options::HOST_LOSS_DELAY;
 use super::service::{EndpointSpec, PortConfig};
 use crate::network::{Protocol, Sources};
+use crate::time;
 
 /// What the key of every option begins with.
 pub const OPTION_PREFIX: &str = "orch.endpoint.";
@@ -25,7 +26,6 @@ const KNOWN: &str = "affinity, dsr, drain, publish.PORT/PROTOCOL.address, \
 /// How long a client keeps its backend if nothing is said: three hours, as in Kubernetes.
 const DEFAULT_AFFINITY: u32 = 10_800;
 const MAX_AFFINITY: u32 = 86_400;
-const MAX_TIME: Duration = Duration::from_secs(86_400);
 
 /// The options of a service's endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -156,7 +156,7 @@ impl EndpointOptions {
             "dsr" => {
                 self.direct_return = value.parse().map_err(|_| refuse("\"true\" or \"false\""))?;
             }
-            "drain" => self.drain = parse_time(value).map_err(refuse)?,
+            "drain" => self.drain = parse_option_time(value).map_err(refuse)?,
             key => {
                 let (port, option) = parse_port_key(key).ok_or_else(unknown)?;
                 let of_port = self.ports.entry(port).or_default();
@@ -204,33 +204,13 @@ fn parse_affinity(value: &str) -> Result<u32, &'static str> {
         .ok_or(RIGHT)
 }
 
-/// Parts such as `1m30s`, whole numbers each.
-pub(super) fn parse_time(value: &str) -> Result<Duration, &'static str> {
+/// A time of an option.
+pub(super) fn parse_option_time(value: &str) -> Result<Duration, &'static str> {
+    const MAX: Duration = Duration::from_secs(86_400);
     const RIGHT: &str = "a time such as 500ms, 30s or 1m30s, 24h at most";
-    let mut rest = value;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(RIGHT)?;
-        let (number, after) = rest.split_at(digits);
-        let unit_end = after
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit_end);
-        let millis = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return Err(RIGHT),
-        };
-        let count: u64 = number.parse().map_err(|_| RIGHT)?;
-        total += Duration::from_millis(count.saturating_mul(millis));
-        rest = after;
-    }
-    if value.is_empty() || total > MAX_TIME {
-        return Err(RIGHT);
-    }
-    Ok(total)
+    time::parse_span(value)
+        .filter(|span| *span <= MAX)
+        .ok_or(RIGHT)
 }
 
 fn parse_address(value: &str) -> Result<IpAddr, &'static str> {

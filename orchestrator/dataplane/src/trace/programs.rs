@@ -206,7 +206,7 @@ impl<'a> Decision<'a> {
             Some(pool) => {
                 // A task's address means nothing in the backend's network.
                 let source = self.outside_address(Family::of(destination));
-                self.published_port(pool, source)
+                self.published_port(pool, source.unwrap_or(self.packet.source), source)
             }
             None => self.end("it is the host's own address", Outcome::Host),
         }
@@ -238,14 +238,19 @@ impl<'a> Decision<'a> {
         at(destination).or_else(|| at(Family::of(destination).unspecified()))
     }
 
-    /// A client that its tasks see as `source`.
-    fn published_port(&mut self, pool: &Pool, source: Option<IpAddr>) -> Vec<Outcome> {
+    /// A client that is let in by its address `client`, and that the tasks see as `source`.
+    fn published_port(
+        &mut self,
+        pool: &Pool,
+        client: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Vec<Outcome> {
         self.say(format!(
             "the port is published for service {}",
             pool.service
         ));
-        if !admits(&pool.sources, self.packet.source) {
-            let step = format!("it does not take clients such as {}", self.packet.source);
+        if !admits(&pool.sources, client) {
+            let step = format!("it does not take clients such as {client}");
             return self.drop(step, DropReason::SourceDenied);
         }
         let family = Family::of(self.packet.destination);
@@ -352,7 +357,10 @@ impl<'a> Decision<'a> {
             return self.end(step, Outcome::Outside(self.packet));
         }
         match self.published() {
-            Some(pool) => self.published_port(pool, Some(self.packet.source)),
+            Some(pool) => {
+                let client = self.packet.source;
+                self.published_port(pool, client, Some(client))
+            }
             None => self.end("nothing is published there", Outcome::Host),
         }
     }
@@ -405,7 +413,8 @@ impl<'a> Decision<'a> {
                 self.say("the socket hooks lead it to the host link");
                 let own = self.outside_address(Family::of(destination));
                 let host_link = Address::host_link(destination.is_ipv4()).into();
-                self.published_port(pool, own.or(Some(host_link)))
+                let client = self.packet.source;
+                self.published_port(pool, client, own.or(Some(host_link)))
             }
             None => self.end("nothing is published there", Outcome::Host),
         }

@@ -172,6 +172,21 @@ fn the_longest_range_decides_who_may_come() {
 }
 
 #[test]
+fn a_task_is_let_in_by_the_address_of_its_host() {
+    let mut cluster = cluster();
+    for (allowed, denied) in [("192.0.2.1/32", false), ("10.0.10.7/32", true)] {
+        for host in cluster.hosts.values_mut() {
+            let pool = host.desired.frontends.get_mut(&published()).unwrap();
+            pool.sources.allow = [allowed.parse().unwrap()].into();
+        }
+        let packet = tcp("10.0.10.7", "192.0.2.1", 8080);
+        let hops = trace(&cluster, node(1), Sender::Task(VNI), packet);
+        let dropped = hops[0].outcomes == [Outcome::Dropped(DropReason::SourceDenied)];
+        assert_eq!(dropped, denied, "{allowed}: {:?}", hops[0]);
+    }
+}
+
+#[test]
 fn a_host_that_was_not_told_of_another_one_drops_what_it_sends() {
     let mut cluster = cluster();
     cluster

@@ -157,9 +157,7 @@ fn decode_init(input: &Value) -> Result<Beginning, ConvertError> {
     };
     let spec = cluster::decode_over(&ClusterSpec::default(), spec)?;
     if body.force_new_cluster {
-        return Ok(Beginning::GoOnAlone {
-            advertise_addr: body.advertise_addr,
-        });
+        return go_on_alone(body, &spec);
     }
     Ok(Beginning::Init(Box::new(InitRequest {
         default_addr_pool: pools.collect::<Result<_, _>>()?,
@@ -171,6 +169,27 @@ fn decode_init(input: &Value) -> Result<Beginning, ConvertError> {
         data_path_addr: body.data_path_addr,
         data_path_port: body.data_path_port,
     })))
+}
+
+/// The swarm keeps what it has: what would change it is refused, not passed over.
+fn go_on_alone(body: InitBody, spec: &ClusterSpec) -> Result<Beginning, ConvertError> {
+    const STAYS: &str = "it stays as it is with ForceNewCluster; use swarm update afterwards";
+    let given = [
+        ("Spec", *spec != ClusterSpec::default()),
+        ("DataPathAddr", !body.data_path_addr.is_empty()),
+        ("DataPathPort", body.data_path_port != 0),
+        ("DefaultAddrPool", !body.default_addr_pool.is_empty()),
+        (
+            "Availability",
+            !matches!(body.availability.as_str(), "" | "active"),
+        ),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(ConvertError::invalid(field, STAYS.to_owned())),
+        None => Ok(Beginning::GoOnAlone {
+            advertise_addr: body.advertise_addr,
+        }),
+    }
 }
 
 fn decode_join(input: &Value) -> Result<JoinRequest, ConvertError> {
@@ -226,9 +245,10 @@ mod tests {
         let mut alone = posted();
         alone["ForceNewCluster"] = json!(true);
         let alone = decode_init(&alone).unwrap();
-        assert!(
-            matches!(alone, Beginning::GoOnAlone { advertise_addr } if advertise_addr == "127.0.0.1")
-        );
+        let Beginning::GoOnAlone { advertise_addr } = alone else {
+            panic!()
+        };
+        assert_eq!(advertise_addr, "127.0.0.1");
         assert_eq!(request.advertise_addr, "127.0.0.1");
         assert_eq!(request.subnet_size, 24);
         assert_eq!(request.availability, Availability::Active);
@@ -240,6 +260,26 @@ mod tests {
         let request = decode_join(&join).unwrap();
         assert_eq!(request.token, "SWMTKN-1-x");
         assert_eq!(request.availability, Availability::Drain);
+    }
+
+    #[test]
+    fn a_manager_that_goes_on_alone_changes_nothing_else() {
+        for (field, value) in [
+            (
+                "Spec",
+                json!({"Orchestration": {"TaskHistoryRetentionLimit": 3}}),
+            ),
+            ("DataPathPort", json!(4790)),
+            ("DataPathAddr", json!("eth1")),
+            ("DefaultAddrPool", json!(["10.9.0.0/16"])),
+            ("Availability", json!("drain")),
+        ] {
+            let mut body = posted();
+            body["ForceNewCluster"] = json!(true);
+            body[field] = value;
+            let refused = decode_init(&body).unwrap_err().to_string();
+            assert!(refused.contains(field), "{refused}");
+        }
     }
 
     #[test]

@@ -153,9 +153,7 @@ impl Running {
         dir: &StateDir,
         membership: &StoredMembership,
     ) -> Result<(), LifecycleError> {
-        if let Some(managing) = self.managing.take() {
-            managing.stop().await;
-        }
+        self.stop_managing().await;
         match (&self.node, membership.manager) {
             (Some(node), true) => {
                 let credentials = node.credentials.clone();
@@ -172,11 +170,15 @@ impl Running {
         dir: &StateDir,
         membership: &StoredMembership,
     ) -> Result<(), LifecycleError> {
+        self.stop_managing().await;
+        forget_raft(dir)?;
+        self.change_role(dir, membership).await
+    }
+
+    async fn stop_managing(&mut self) {
         if let Some(managing) = self.managing.take() {
             managing.stop().await;
         }
-        forget_raft(dir)?;
-        self.change_role(dir, membership).await
     }
 
     /// The cluster's state and control, on managers.

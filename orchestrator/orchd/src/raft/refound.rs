@@ -39,7 +39,7 @@ pub fn refound(
             state.apply(entry.index, &changes)?;
         }
     }
-    let index = last.max(first) + 1;
+    let index = last + 1;
     state.apply(index, &change(&state)?)?;
     let restored = log.restored().map_err(|e| unreadable(e, index))?;
     // A term of its own: whatever an earlier leader may still send is of the past.

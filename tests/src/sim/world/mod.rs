@@ -48,8 +48,6 @@ const REST_CHECK: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Everything by chance follows from it.
     pub seed: u64,
-    /// Virtual time in which anything may happen.
-    pub unrest: Duration,
     /// So many of the last events are told with a violation.
     pub trace: usize,
 }
@@ -57,11 +55,7 @@ pub struct Options {
 impl Options {
     /// An ordinary run.
     pub fn of_seed(seed: u64) -> Self {
-        Self {
-            seed,
-            unrest: UNREST,
-            trace: 0,
-        }
+        Self { seed, trace: 0 }
     }
 }
 
@@ -160,7 +154,7 @@ fn run_traced(options: Options, trace: &mut Trace) -> Result<Report, Violation> 
     world.queue.at(world.now, Event::Read);
     let first = world.now + Duration::from_secs(10);
     world.queue.at(first, Event::Fault);
-    world.run_until(world.now + options.unrest)?;
+    world.run_until(world.now + UNREST)?;
 
     let cut_off = world.calm()?;
     world.rest(finally::all_runs_as_asked)?;

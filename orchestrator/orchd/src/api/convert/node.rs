@@ -50,6 +50,8 @@ fn encode(spec: &NodeSpec) -> Spec {
 pub struct Managers {
     /// The one that leads.
     pub leader: Option<u64>,
+    /// Those with a vote: the swarm cannot count on others yet.
+    pub voters: BTreeSet<u64>,
     /// Those that answer; known to the one that leads.
     pub active: Option<BTreeSet<u64>>,
 }
@@ -57,13 +59,18 @@ pub struct Managers {
 impl Managers {
     /// As this one sees them.
     pub fn seen_by(manager: &ManagerHandle) -> Self {
+        let group = manager.group();
         Self {
             leader: manager.leadership().borrow().leader,
-            active: manager.leads().then(|| manager.group().active),
+            voters: group.voters,
+            active: manager.leads().then_some(group.active),
         }
     }
 
     fn reachability(&self, manager: &ManagerStatus, node: NodeState) -> &'static str {
+        if !self.voters.contains(&manager.raft_id) {
+            return "unknown";
+        }
         match (&self.active, node) {
             (Some(active), _) if active.contains(&manager.raft_id) => "reachable",
             (Some(_), _) => "unreachable",
@@ -132,6 +139,26 @@ mod tests {
             (Role::Worker, Availability::Drain)
         );
         assert_eq!(decode(&json!(encode(&spec))), Ok(spec));
+    }
+
+    #[test]
+    fn a_manager_without_a_vote_is_not_counted_on() {
+        let status = |raft_id| ManagerStatus {
+            raft_id,
+            address: "192.0.2.1:2377".parse().unwrap(),
+        };
+        let mut managers = Managers {
+            leader: Some(1),
+            voters: [1, 2].into(),
+            active: Some([1, 3].into()),
+        };
+        let ready = NodeState::Ready;
+        let words = [1, 2, 3].map(|id| managers.reachability(&status(id), ready));
+        assert_eq!(words, ["reachable", "unreachable", "unknown"]);
+        // Who does not lead only knows how their nodes are.
+        managers.active = None;
+        let words = [1, 2, 3].map(|id| managers.reachability(&status(id), ready));
+        assert_eq!(words, ["reachable", "reachable", "unknown"]);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use orch_core::control;
 use orch_core::ids::NodeId;
 use orch_core::store::{Entropy, Tx};
 
-use super::super::member::Running;
 use super::super::state_dir::StoredMembership;
 use super::super::{LifecycleError, Membership};
 use super::{JOIN_PATIENCE, Owner, failed};
@@ -35,28 +34,20 @@ impl Owner {
         if let Some((running, _)) = self.running.take() {
             running.stop().await;
         }
-        let outcome = self.go_on_alone(stored.clone()).await;
-        let stored = match &outcome {
-            Ok(alone) => alone.clone(),
-            Err(_) => stored,
-        };
         let node = stored.node_id.clone();
-        match Running::resume(self.context.clone(), &self.dir, &stored).await {
-            Ok(running) => {
-                if !running.joined(JOIN_PATIENCE).await {
-                    tracing::warn!("the swarm's own node is not ready yet");
-                }
-                self.runs(running, stored);
-            }
-            Err(error) => self.cannot_run(error.to_string()),
+        let outcome = self.go_on_alone(stored).await;
+        // With the new log, or with the old one if that could not be rewritten.
+        self.resume().await;
+        outcome?;
+        if let Some((running, _)) = &self.running
+            && !running.joined(JOIN_PATIENCE).await
+        {
+            tracing::warn!("the swarm's own node is not ready yet");
         }
-        outcome.map(|_| node)
+        Ok(node)
     }
 
-    async fn go_on_alone(
-        &self,
-        mut stored: StoredMembership,
-    ) -> Result<StoredMembership, LifecycleError> {
+    async fn go_on_alone(&self, mut stored: StoredMembership) -> Result<(), LifecycleError> {
         let (log, of) = (self.dir.raft(), stored.clone());
         let rewriting = tokio::task::spawn_blocking(move || rewrite(log, &of));
         rewriting
@@ -69,7 +60,7 @@ impl Owner {
         stored.joined_at = None;
         self.dir.save(&stored).map_err(failed)?;
         tracing::warn!(node = %stored.node_id, "this manager is the only one of its swarm now");
-        Ok(stored)
+        Ok(())
     }
 }
 
